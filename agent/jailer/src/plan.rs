@@ -1,0 +1,237 @@
+//! The plan: everything the jailer needs to know about one job.
+//!
+//! On the wire: a little-endian `u32` with the length of the JSON text that
+//! follows, at most [`PLAN_MAX`] bytes, on standard input. The same socket then
+//! stays open: its end means that the supervisor is gone or has changed its
+//! mind, and the job dies.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+/// The only version of the plan that this jailer accepts.
+pub const PLAN_VERSION: u32 = 1;
+/// Most bytes of JSON in one plan.
+pub const PLAN_MAX: usize = 1 << 20;
+/// Most image layers: `lowerdir=` of so many one- and two-digit names fits the
+/// 255 bytes that `fsconfig(2)` takes as one string.
+pub const LAYERS_MAX: usize = 64;
+/// Ids in one job's range.
+pub const ID_RANGE: u32 = 65_536;
+
+/// Whose ids the job gets outside of its user namespace.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum Ids {
+    /// [`ID_RANGE`] ids from `base` on; needs root outside. Layers are
+    /// id-mapped, so that their owner 0 is the job's root.
+    Range {
+        /// First id outside.
+        base: u32,
+    },
+    /// The caller's own id and no other.
+    Single {},
+}
+
+/// Where the job's standard output and error go.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Logs {
+    /// File for standard output; must not exist.
+    pub stdout: PathBuf,
+    /// File for standard error; must not exist.
+    pub stderr: PathBuf,
+    /// Bytes kept of each; the rest is read and dropped, so that a chatty job
+    /// neither fills the disk nor blocks.
+    pub limit_bytes: u64,
+}
+
+/// Resource limits of `setrlimit(2)`; each is lowered to the hard limit in
+/// force where that is smaller, because raising one needs `CAP_SYS_RESOURCE`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rlimits {
+    /// `RLIMIT_NPROC`, the job's first process included.
+    pub processes: u64,
+    /// `RLIMIT_NOFILE`.
+    pub open_files: u64,
+    /// `RLIMIT_FSIZE`, bytes.
+    pub file_bytes: u64,
+    /// `RLIMIT_CPU`, seconds per process.
+    pub cpu_seconds: u64,
+    /// `RLIMIT_DATA`, bytes per process, where no cgroup limits memory.
+    pub data_bytes: Option<u64>,
+    /// `RLIMIT_AS`, bytes per process, where no cgroup limits memory.
+    pub address_space_bytes: Option<u64>,
+}
+
+/// One job's confinement.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Plan {
+    /// [`PLAN_VERSION`].
+    pub version: u32,
+    /// Process id of the supervisor; the jailer refuses to be anybody else's
+    /// child, because it would then outlive the one it must die with.
+    pub supervisor: u32,
+    /// Unpacked layer directories, absolute, bottom first.
+    pub layers: Vec<PathBuf>,
+    /// Ids outside.
+    pub ids: Ids,
+    /// User id inside.
+    pub uid: u32,
+    /// Group id inside.
+    pub gid: u32,
+    /// Program and arguments; a program without `/` is looked up in `PATH`.
+    pub argv: Vec<String>,
+    /// Whole environment, `KEY=value`.
+    pub env: Vec<String>,
+    /// Working directory inside.
+    pub cwd: String,
+    /// Host name inside.
+    pub hostname: String,
+    /// Absolute directories that are made for the job's results.
+    pub outputs: Vec<String>,
+    /// Size of the writable layer, bytes.
+    pub scratch_bytes: u64,
+    /// Files in the writable layer.
+    pub scratch_inodes: u64,
+    /// Wall clock from plan to end, milliseconds.
+    pub timeout_ms: u64,
+    /// Log files.
+    pub logs: Logs,
+    /// Resource limits.
+    pub rlimits: Rlimits,
+    /// Directory of the cgroup to start the job in.
+    pub cgroup: Option<PathBuf>,
+}
+
+/// A plan that breaks a rule.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("plan field {field}: {rule}")]
+pub struct PlanError {
+    /// Name of the field.
+    pub field: &'static str,
+    /// What it must be.
+    pub rule: &'static str,
+}
+
+fn check(ok: bool, field: &'static str, rule: &'static str) -> Result<(), PlanError> {
+    if ok { Ok(()) } else { Err(PlanError { field, rule }) }
+}
+
+fn no_nul<'a>(field: &'static str, items: impl IntoIterator<Item = &'a String>) -> Result<(), PlanError> {
+    check(items.into_iter().all(|s| !s.contains('\0')), field, "holds a NUL byte")
+}
+
+/// True for `/a/b`: absolute, no empty, `.` or `..` component, not the root.
+#[must_use]
+pub fn is_plain_absolute(path: &str) -> bool {
+    path.strip_prefix('/')
+        .is_some_and(|rest| rest.split('/').all(|c| !matches!(c, "" | "." | "..") && !c.contains('\0')))
+}
+
+impl Plan {
+    /// Checks every rule that the types cannot express.
+    ///
+    /// # Errors
+    /// The first field that breaks one.
+    pub fn validate(&self) -> Result<(), PlanError> {
+        check(self.version == PLAN_VERSION, "version", "is not this jailer's")?;
+        let layers = 1..=LAYERS_MAX;
+        check(layers.contains(&self.layers.len()), "layers", "must be 1 to 64")?;
+        check(self.layers.iter().all(|l| l.is_absolute()), "layers", "must be absolute")?;
+        self.validate_ids()?;
+        check(!self.argv.is_empty(), "argv", "is empty")?;
+        no_nul("argv", &self.argv)?;
+        no_nul("env", &self.env)?;
+        no_nul("cwd", [&self.cwd])?;
+        check(self.cwd.starts_with('/'), "cwd", "must be absolute")?;
+        check(self.outputs.iter().all(|o| is_plain_absolute(o)), "outputs", "must be plain absolute paths")?;
+        check(self.timeout_ms > 0, "timeout_ms", "must not be zero")
+    }
+
+    fn validate_ids(&self) -> Result<(), PlanError> {
+        let Ids::Range { base } = self.ids else { return Ok(()) };
+        check(base >= ID_RANGE, "ids", "range reaches the host's own ids")?;
+        check(base.checked_add(ID_RANGE).is_some(), "ids", "range overflows")?;
+        check(self.uid < ID_RANGE && self.gid < ID_RANGE, "uid", "is outside the range")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plan() -> Plan {
+        Plan {
+            version: PLAN_VERSION,
+            supervisor: 1,
+            layers: vec!["/layer".into()],
+            ids: Ids::Range { base: 1 << 20 },
+            uid: 0,
+            gid: 0,
+            argv: vec!["/bin/true".into()],
+            env: vec![],
+            cwd: "/".into(),
+            hostname: "job".into(),
+            outputs: vec!["/out".into()],
+            scratch_bytes: 1,
+            scratch_inodes: 1,
+            timeout_ms: 1,
+            logs: Logs { stdout: "/o".into(), stderr: "/e".into(), limit_bytes: 1 },
+            rlimits: Rlimits {
+                processes: 1,
+                open_files: 1,
+                file_bytes: 1,
+                cpu_seconds: 1,
+                data_bytes: None,
+                address_space_bytes: None,
+            },
+            cgroup: None,
+        }
+    }
+
+    fn broken(change: impl FnOnce(&mut Plan)) -> &'static str {
+        let mut plan = plan();
+        change(&mut plan);
+        plan.validate().unwrap_err().field
+    }
+
+    #[test]
+    fn survives_its_own_encoding() {
+        let text = serde_json::to_vec(&plan()).unwrap();
+        assert_eq!(serde_json::from_slice::<Plan>(&text).unwrap(), plan());
+        plan().validate().unwrap();
+    }
+
+    #[test]
+    fn refuses_unknown_fields() {
+        let text = serde_json::to_string(&plan()).unwrap().replacen('{', "{\"hooks\":[],", 1);
+        assert!(serde_json::from_str::<Plan>(&text).is_err());
+    }
+
+    #[test]
+    fn names_the_broken_field() {
+        assert_eq!(broken(|p| p.version = 2), "version");
+        assert_eq!(broken(|p| p.layers.clear()), "layers");
+        assert_eq!(broken(|p| p.layers = vec!["relative".into()]), "layers");
+        assert_eq!(broken(|p| p.layers = vec!["/l".into(); LAYERS_MAX + 1]), "layers");
+        assert_eq!(broken(|p| p.ids = Ids::Range { base: 0 }), "ids");
+        assert_eq!(broken(|p| p.ids = Ids::Range { base: u32::MAX - 1 }), "ids");
+        assert_eq!(broken(|p| p.uid = ID_RANGE), "uid");
+        assert_eq!(broken(|p| p.argv.clear()), "argv");
+        assert_eq!(broken(|p| p.env.push("A=\0".into())), "env");
+        assert_eq!(broken(|p| p.cwd = "tmp".into()), "cwd");
+        assert_eq!(broken(|p| p.outputs.push("/a/../b".into())), "outputs");
+        assert_eq!(broken(|p| p.timeout_ms = 0), "timeout_ms");
+    }
+
+    #[test]
+    fn plain_absolute_paths() {
+        assert!(is_plain_absolute("/a") && is_plain_absolute("/a/b.c"));
+        for path in ["", "/", "a", "//a", "/a/", "/./a", "/a/..", "/a\0b"] {
+            assert!(!is_plain_absolute(path), "{path:?}");
+        }
+    }
+}

@@ -1,0 +1,129 @@
+//! The report: how the job ended, one line of JSON on standard output.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Operation of the jailer that can fail, in the order in which they run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Stage {
+    /// Reading the plan and checking who sent it.
+    Plan,
+    /// Creating the log files and pipes.
+    Logs,
+    /// Opening the job's cgroup.
+    Cgroup,
+    /// Creating the namespaces with the job's first process.
+    Clone,
+    /// Writing the id maps of the user namespace, or becoming its root.
+    Ids,
+    /// Attaching the image's layers.
+    Layers,
+    /// Creating the network and host name.
+    Network,
+    /// Mounting `/proc`.
+    Proc,
+    /// Building `/dev`.
+    Dev,
+    /// Creating the writable layer.
+    Scratch,
+    /// Stacking the layers.
+    Overlay,
+    /// Attaching `/proc` and `/dev` in the image.
+    Mountpoint,
+    /// Creating an output directory; the job's own fault.
+    Output,
+    /// Making the image the root and detaching the host's.
+    Pivot,
+    /// Moving to a time namespace.
+    Time,
+    /// Resource limits.
+    Limits,
+    /// Giving up capabilities and ids.
+    Privileges,
+    /// Installing the system call filters.
+    Seccomp,
+    /// Starting the job's process.
+    Fork,
+    /// Entering the working directory; the job's own fault.
+    Workdir,
+    /// Executing the job's program; the job's own fault.
+    Exec,
+    /// Watching the job.
+    Watch,
+}
+
+impl Stage {
+    /// True where a wrong job, not a wrong machine, is the likely cause.
+    #[must_use]
+    pub fn is_job_fault(self) -> bool {
+        matches!(self, Self::Output | Self::Workdir | Self::Exec)
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// An operation that failed before the job's program ran.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, thiserror::Error)]
+#[error("{stage}: {detail} (errno {errno})")]
+#[serde(deny_unknown_fields)]
+pub struct Refusal {
+    /// Which operation.
+    pub stage: Stage,
+    /// The kernel's error number, 0 where it was not the kernel that refused.
+    pub errno: i32,
+    /// What was being done.
+    pub detail: String,
+}
+
+impl Refusal {
+    /// A refusal by the kernel.
+    pub fn new(stage: Stage, detail: impl Into<String>, errno: impl Into<std::io::Error>) -> Self {
+        let errno = errno.into().raw_os_error().unwrap_or(0);
+        Self { stage, errno, detail: detail.into() }
+    }
+
+    /// A refusal by the jailer itself.
+    pub fn rule(stage: Stage, detail: impl Into<String>) -> Self {
+        Self { stage, errno: 0, detail: detail.into() }
+    }
+}
+
+/// How the job ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum End {
+    /// The job's first process returned this code.
+    Exited(u8),
+    /// The job's first process was killed by this signal.
+    Signaled(i32),
+    /// The wall clock ran out and the job was killed.
+    TimedOut,
+    /// The supervisor closed its socket and the job was killed.
+    Cancelled,
+    /// The job's program never ran.
+    Refused(Refusal),
+}
+
+/// The account of one job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Report {
+    /// How it ended.
+    pub end: End,
+    /// From plan read to the last process gone, microseconds.
+    pub wall_us: u64,
+    /// User and system time of all of the job's waited-for processes, microseconds.
+    pub cpu_us: u64,
+    /// Largest resident set of any of the job's processes, KiB.
+    pub max_rss_kib: u64,
+    /// Bytes written to standard output, kept or not.
+    pub stdout_bytes: u64,
+    /// Bytes written to standard error, kept or not.
+    pub stderr_bytes: u64,
+}

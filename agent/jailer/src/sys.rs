@@ -1,0 +1,162 @@
+//! The system calls that no safe wrapper offers: the package's only `unsafe`.
+//!
+//! Everything here relies on one fact that `main` upholds: the process has one
+//! thread, so that a child made without `exec` may go on running Rust.
+#![allow(unsafe_code)]
+
+use std::ffi::CStr;
+use std::io;
+use std::mem::size_of;
+use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
+use std::ptr;
+
+use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use rustix::process::Pid;
+
+/// The namespaces that exist from the job's birth. The cgroup namespace comes
+/// later, because its root must be the cgroup the job was born into, and the
+/// time namespace, because its offsets are fixed once a process is in it.
+const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUTS;
+
+/// Which side of a `clone` this is.
+pub(crate) enum Side {
+    /// The new process.
+    Child,
+    /// The old one, with the child's id and a descriptor that names it.
+    Parent(Pid, OwnedFd),
+}
+
+fn result(value: libc::c_long) -> io::Result<libc::c_long> {
+    if value < 0 { Err(io::Error::last_os_error()) } else { Ok(value) }
+}
+
+/// `clone3(2)` into new namespaces and, if given, into a cgroup from birth.
+pub(crate) fn clone_into_namespaces(cgroup: Option<BorrowedFd<'_>>) -> io::Result<Side> {
+    let mut pidfd: RawFd = -1;
+    let mut flags = u64::from((NAMESPACES | libc::CLONE_PIDFD).cast_unsigned());
+    if cgroup.is_some() {
+        flags |= libc::CLONE_INTO_CGROUP as u64;
+    }
+    let cgroup = cgroup.map_or(0, |fd| u64::from(fd.as_raw_fd().unsigned_abs()));
+    // SAFETY: `clone_args` is plain integers, for which zero means "not used".
+    let mut args: libc::clone_args = unsafe { std::mem::zeroed() };
+    args.flags = flags;
+    args.pidfd = (&raw mut pidfd).addr() as u64;
+    args.exit_signal = u64::from(libc::SIGCHLD.unsigned_abs());
+    args.cgroup = cgroup;
+    // SAFETY: `args` and `pidfd` live across the call and the size is `args`'s.
+    // Without CLONE_VM the child has its own copy of this memory and stack, and
+    // the single thread means that no lock is held by a thread it lacks.
+    let pid = result(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) })?;
+    let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(Side::Child) };
+    // SAFETY: CLONE_PIDFD stored a new descriptor here, which nothing else owns.
+    Ok(Side::Parent(pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))
+}
+
+/// `fork(2)`; `None` in the child.
+pub(crate) fn fork() -> io::Result<Option<Pid>> {
+    // SAFETY: the process has one thread, so the child may do anything.
+    let pid = result(libc::c_long::from(unsafe { libc::fork() }))?;
+    Ok(i32::try_from(pid).ok().and_then(Pid::from_raw))
+}
+
+/// Ends the process at once, running no destructor of the process it was copied from.
+pub(crate) fn exit_now(code: i32) -> ! {
+    // SAFETY: takes no pointer and does not return.
+    unsafe { libc::_exit(code) }
+}
+
+/// `mount_setattr(2)` on the mount that `mount` names: adds `set`, and maps
+/// ids by `map` if given.
+pub(crate) fn mount_setattr(mount: BorrowedFd<'_>, set: u64, map: Option<BorrowedFd<'_>>) -> io::Result<()> {
+    let attr = libc::mount_attr {
+        attr_set: set | map.map_or(0, |_| libc::MOUNT_ATTR_IDMAP),
+        attr_clr: 0,
+        propagation: 0,
+        userns_fd: map.map_or(0, |fd| u64::from(fd.as_raw_fd().unsigned_abs())),
+    };
+    let size = size_of::<libc::mount_attr>();
+    // SAFETY: the path is a C string, `attr` lives across the call, the size is its own.
+    result(unsafe {
+        libc::syscall(
+            libc::SYS_mount_setattr,
+            mount.as_raw_fd(),
+            c"".as_ptr(),
+            libc::AT_EMPTY_PATH,
+            &raw const attr,
+            size,
+        )
+    })?;
+    Ok(())
+}
+
+/// Closes every descriptor from `first` on.
+///
+/// Callers must own none of them through an `OwnedFd` that is still alive.
+pub(crate) fn close_from(first: u32) -> io::Result<()> {
+    // SAFETY: takes no pointer; called where no owner of those descriptors lives.
+    result(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0u32) })?;
+    Ok(())
+}
+
+/// Marks every descriptor from `first` on to be closed by `exec`.
+pub(crate) fn close_from_on_exec(first: u32) -> io::Result<()> {
+    // SAFETY: takes no pointer and closes nothing yet.
+    result(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, libc::CLOSE_RANGE_CLOEXEC) })?;
+    Ok(())
+}
+
+/// Makes descriptor `target` (0, 1 or 2) a copy of `source`.
+pub(crate) fn install_stdio(source: BorrowedFd<'_>, target: RawFd) -> io::Result<()> {
+    // SAFETY: the standard descriptors are owned by nobody in this program.
+    result(libc::c_long::from(unsafe { libc::dup2(source.as_raw_fd(), target) }))?;
+    Ok(())
+}
+
+/// Every signal back to its default action and unblocked, as `exec` keeps
+/// ignored ones ignored and the Rust runtime ignores `SIGPIPE`.
+pub(crate) fn default_signals() -> io::Result<()> {
+    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
+    for signal in Signal::iterator().filter(|s| !matches!(s, Signal::SIGKILL | Signal::SIGSTOP)) {
+        // SAFETY: the default action runs no code of ours.
+        unsafe { sigaction(signal, &default)? };
+    }
+    SigSet::empty().thread_set_mask()?;
+    Ok(())
+}
+
+/// Leaves the namespaces in `flags` for new ones.
+pub(crate) fn unshare(flags: rustix::thread::UnshareFlags) -> rustix::io::Result<()> {
+    debug_assert!(!flags.contains(rustix::thread::UnshareFlags::FILES));
+    // SAFETY: only sharing the descriptor table makes this call unsafe, and it is not among the flags.
+    unsafe { rustix::thread::unshare_unsafe(flags) }
+}
+
+/// Brings the loopback interface of the current network namespace up.
+pub(crate) fn loopback_up(socket: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: `ifreq` is integers and byte arrays, for which zero is a value.
+    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
+    for (to, from) in request.ifr_name.iter_mut().zip(c"lo".to_bytes()) {
+        *to = from.cast_signed();
+    }
+    request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_UP).unwrap_or(1);
+    // SAFETY: SIOCSIFFLAGS reads one `ifreq`, which lives across the call.
+    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
+    result(libc::c_long::from(done))?;
+    Ok(())
+}
+
+/// `execve(2)`; returns only with an error.
+pub(crate) fn exec(program: &CStr, argv: &[impl AsRef<CStr>], env: &[impl AsRef<CStr>]) -> io::Error {
+    let terminated = |items: Vec<*const libc::c_char>| items.into_iter().chain([ptr::null()]).collect::<Vec<_>>();
+    let argv = terminated(argv.iter().map(|a| a.as_ref().as_ptr()).collect());
+    let env = terminated(env.iter().map(|e| e.as_ref().as_ptr()).collect());
+    // SAFETY: all strings are C strings that outlive the call and both lists end in null.
+    unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), env.as_ptr()) };
+    io::Error::last_os_error()
+}

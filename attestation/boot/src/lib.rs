@@ -1,0 +1,55 @@
+//! Measured-boot event logs: what a machine's firmware says it measured, parsed, replayed, and held
+//! against the PCR values that a TPM quoted.
+//!
+//! # Trust boundary
+//! A log is a *claim*. Nothing in it is true until [`EventLog::replay`] ends at quoted PCR values, and
+//! even then only digests are proven, in their order: an event's type is never covered, and its data
+//! only where [`EventLog::is_measured`] says so. Readers of meaning ([`secure_boot`],
+//! [`scrtm_version`]) keep to that rule. Bytes come from the machine under suspicion: the parser is
+//! total, bounded by the constants below, and answers a value or a [`BootError`] with field and offset.
+//!
+//! # Formats
+//! TCG PC Client Platform Firmware Profile (PFP) 1.06, section 10: the crypto-agile log
+//! (`TCG_PCR_EVENT2`, opened by "Spec ID Event03") and the SHA-1 log before it (`TCG_PCR_EVENT`).
+//! Deviations that real machines write are accepted only where [`Quirk`] names them.
+//!
+//! # Non-goals
+//! No I/O, no clock, no quote verification (`assay-tpm`), no policy (`assay-appraisal`), no userspace
+//! or IMA log.
+
+mod alg;
+mod cursor;
+mod error;
+pub mod kind;
+mod log;
+mod meaning;
+mod parse;
+mod replay;
+mod spec_id;
+mod uefi;
+pub mod write;
+
+pub use alg::HashAlg;
+pub use error::BootError;
+pub use kind::{
+    EV_ACTION, EV_COMPACT_HASH, EV_CPU_MICROCODE, EV_EFI_ACTION, EV_EFI_BOOT_SERVICES_APPLICATION,
+    EV_EFI_BOOT_SERVICES_DRIVER, EV_EFI_GPT_EVENT, EV_EFI_HANDOFF_TABLES, EV_EFI_HCRTM_EVENT,
+    EV_EFI_PLATFORM_FIRMWARE_BLOB, EV_EFI_PLATFORM_FIRMWARE_BLOB2, EV_EFI_VARIABLE_AUTHORITY,
+    EV_EFI_VARIABLE_BOOT, EV_EFI_VARIABLE_DRIVER_CONFIG, EV_EVENT_TAG, EV_IPL, EV_NO_ACTION, EV_POST_CODE,
+    EV_S_CRTM_CONTENTS, EV_S_CRTM_VERSION, EV_SEPARATOR, event_type_name,
+};
+pub use log::{Digest, Event, EventLog, Format, Quirk};
+pub use meaning::{ScrtmVersion, scrtm_version, secure_boot};
+pub use replay::{PcrMismatch, compare, reset_value};
+pub use uefi::{EFI_GLOBAL_VARIABLE, EFI_IMAGE_SECURITY_DATABASE, UefiVariable};
+
+/// Longest log accepted, in bytes. Real ones have 2 to 64 KiB.
+pub const MAX_LOG_BYTES: usize = 1 << 20;
+/// Most events accepted in one log, the Spec ID event apart.
+pub const MAX_EVENTS: usize = 4096;
+/// Longest event data accepted, in bytes.
+pub const MAX_EVENT_BYTES: usize = 64 << 10;
+/// PCRs of a PC Client TPM: indices `0..24` (PC Client Platform TPM Profile 1.05, section 4.6).
+pub const PCR_COUNT: u32 = 24;
+/// Most banks that a Spec ID event may declare; a TPM has at most a handful.
+pub const MAX_BANKS: usize = 8;

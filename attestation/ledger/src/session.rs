@@ -1,0 +1,226 @@
+//! A session: one run of the agent in one boot, opened under a TPM quote.
+//!
+//! The session's keys are inside the quote's `extraData`, so whatever the session
+//! key signs afterwards inherits the boot verdict.
+
+use assay_gpu::GpuIdentity;
+use assay_wire::{Digest, Domain, VerifyingKey, cbor, hash};
+use minicbor::{Decode, Encode};
+
+use crate::ByteVec;
+
+/// The SHA-256 PCRs that a session quotes, in order.
+pub const SESSION_PCRS: [u8; 15] = [0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 11, 12, 13, 14, 15];
+
+/// A part of the node that is simulated, by its own word; it can only lower an axis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Encode, Decode)]
+#[cbor(index_only)]
+pub enum Simulated {
+    /// The TPM is software.
+    #[n(0)]
+    Tpm,
+    /// The firmware log was written by a generator, not by firmware.
+    #[n(1)]
+    BootLog,
+    /// The GPU library is a simulation.
+    #[n(2)]
+    Gpu,
+}
+
+impl Simulated {
+    /// The word for people and JSON.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Tpm => "tpm",
+            Self::BootLog => "boot-log",
+            Self::Gpu => "gpu",
+        }
+    }
+}
+
+/// Where an earlier session's chain ended, as far as the node's ledger knows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Head {
+    /// The session.
+    #[n(0)]
+    pub session: Digest,
+    /// Sequence number of its last beat; 0 when it had none.
+    #[n(1)]
+    pub seq: u64,
+    /// Hash of that beat's envelope, or the session id when it had none.
+    #[n(2)]
+    pub head: Digest,
+}
+
+/// What kind of machine the node says it is: a claim, shown to people, believed by nobody.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Machine {
+    /// CPU model name.
+    #[n(0)]
+    pub cpu: String,
+    /// Logical CPUs.
+    #[n(1)]
+    pub cpus: u32,
+    /// Memory in MiB.
+    #[n(2)]
+    pub memory_mib: u64,
+    /// Kernel release.
+    #[n(3)]
+    pub kernel: String,
+    /// A virtualization hint, when there is one.
+    #[n(4)]
+    pub virtualization: Option<String>,
+}
+
+/// The body that the opening quote binds. Its hash is the session's id.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct SessionStart {
+    /// The node.
+    #[n(0)]
+    pub node: Digest,
+    /// Envelope hash of the enrolment record.
+    #[n(1)]
+    pub enrolment: Digest,
+    /// [`BootLogs::digest`].
+    #[n(2)]
+    pub boot_logs: Digest,
+    /// Ed25519 key of the session.
+    #[n(3)]
+    pub key: VerifyingKey,
+    /// X25519 key of the session.
+    #[n(4)]
+    pub sealing_key: Digest,
+    /// The validator's nonce for this session.
+    #[n(5)]
+    pub challenge: Digest,
+    /// Envelope hash of the newest beacon the node had.
+    #[n(6)]
+    pub beacon: Digest,
+    /// Milliseconds since boot (CLOCK_BOOTTIME) when the body was made.
+    #[n(7)]
+    pub mono_ms: u64,
+    /// Where the session before this one ended; absent in a fresh ledger.
+    #[n(8)]
+    pub previous: Option<Head>,
+    /// The agent's version.
+    #[n(9)]
+    pub agent: String,
+    /// Hash of the configuration in force.
+    #[n(10)]
+    pub config: Digest,
+    /// The machine, as the node describes it.
+    #[n(11)]
+    pub machine: Machine,
+    /// The GPUs, in the order that beats refer to.
+    #[n(12)]
+    pub gpus: Vec<GpuIdentity>,
+    /// What is simulated, ascending.
+    #[n(13)]
+    pub simulated: Vec<Simulated>,
+}
+
+impl SessionStart {
+    /// The session's id.
+    pub fn id(&self) -> Digest {
+        hash(Domain::SessionId, &[&cbor::to_vec(self)])
+    }
+}
+
+/// `extraData` of the quote that opens session `id`.
+pub fn quote_extra_data(id: &Digest) -> Digest {
+    hash(Domain::SessionQuote, &[&id.0])
+}
+
+/// `extraData` of the GetTime that opens session `id`.
+pub fn time_extra_data(id: &Digest) -> Digest {
+    hash(Domain::SessionTime, &[&id.0])
+}
+
+/// The logs behind the quoted PCRs, raw as the kernel and systemd give them.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct BootLogs {
+    /// Firmware log (TCG PC Client PFP); absent where the kernel has none.
+    #[n(0)]
+    pub firmware: Option<ByteVec>,
+    /// systemd's userspace log (CEL-JSON), when there is one.
+    #[n(1)]
+    pub userspace: Option<ByteVec>,
+    /// IMA log, when there is one.
+    #[n(2)]
+    pub ima: Option<ByteVec>,
+}
+
+impl BootLogs {
+    /// The hash that a session start carries.
+    pub fn digest(&self) -> Digest {
+        hash(Domain::BootLogs, &[&cbor::to_vec(self)])
+    }
+}
+
+/// One PCR of the SHA-256 bank.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct PcrValue {
+    /// Index.
+    #[n(0)]
+    pub pcr: u8,
+    /// Value.
+    #[n(1)]
+    pub value: Digest,
+}
+
+/// A signature by the TPM with what it is over.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Attested {
+    /// TPMS_ATTEST, raw.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub attest: Vec<u8>,
+    /// TPMT_SIGNATURE, raw.
+    #[cbor(n(1), with = "minicbor::bytes")]
+    pub signature: Vec<u8>,
+}
+
+/// Boot evidence; the payload of an envelope of kind `evidence`, `kid` the session's id,
+/// signed by the session key that it carries.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct Evidence {
+    /// The enrolment record's envelope.
+    #[cbor(n(0), with = "minicbor::bytes")]
+    pub enrolment: Vec<u8>,
+    /// The session's body.
+    #[n(1)]
+    pub session: SessionStart,
+    /// Quote over [`SESSION_PCRS`] with `extraData` = [`quote_extra_data`].
+    #[n(2)]
+    pub quote: Attested,
+    /// GetTime with `extraData` = [`time_extra_data`]: the power-on instant.
+    #[n(3)]
+    pub time: Attested,
+    /// The quoted PCRs, in the order of [`SESSION_PCRS`].
+    #[n(4)]
+    pub pcrs: Vec<PcrValue>,
+    /// The logs.
+    #[n(5)]
+    pub logs: BootLogs,
+}
+
+/// An orderly end; the payload of an envelope of kind `session-end`.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct SessionEnd {
+    /// Sequence number of the last beat; 0 when there was none.
+    #[n(0)]
+    pub seq: u64,
+    /// Hash of that beat's envelope, or the session id.
+    #[n(1)]
+    pub head: Digest,
+    /// Milliseconds since boot.
+    #[n(2)]
+    pub mono_ms: u64,
+}

@@ -1,0 +1,14 @@
+//! Sizes that no message may exceed, in bytes unless said otherwise.
+
+/// Any envelope: an exported claim with its evidence fits.
+pub const ENVELOPE: usize = 4 << 20;
+/// One beat, with sixteen GPUs and sixteen jobs.
+pub const BEAT: usize = 4 << 10;
+/// One boot log (firmware, userspace or IMA).
+pub const BOOT_LOG: usize = 1 << 20;
+/// One TPM structure or signature as it travels.
+pub const TPM_STRUCTURE: usize = 4 << 10;
+/// One certificate as read from the TPM's NV memory.
+pub const CERTIFICATE: usize = 8 << 10;
+/// Nesting of arrays and maps.
+pub const DEPTH: usize = 12;
