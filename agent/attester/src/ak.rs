@@ -3,7 +3,7 @@
 //! A primary key of the endorsement hierarchy: the TPM derives it from the endorsement seed and
 //! the template, so it is the same after every restart without being stored, and the qualified name
 //! in each quote proves the hierarchy. An AK in the owner hierarchy would get `resetCount`,
-//! `restartCount` and `firmwareVersion` obfuscated (TPM 2.0 Part 1, 36.7).
+//! `restartCount` and `firmwareVersion` obfuscated (TPM 2.0 Part 1, 36).
 
 use tss_esapi::structures::Public;
 
@@ -15,7 +15,7 @@ use crate::{
 /// `fixedTPM | fixedParent | sensitiveDataOrigin | userWithAuth | noDA | restricted | sign`.
 ///
 /// `noDA` matters: the TPM counts a power cut after the use of a key without it as a failed
-/// authorisation (TPM 2.0 Part 1, 19.8.6), and a few power cuts lock the TPM.
+/// authorisation (TPM 2.0 Part 1, 19.8), and a few power cuts lock the TPM.
 const ATTRIBUTES: u32 = 0x0005_0472;
 
 /// Sets our key apart from those that other software derives from the same template.

@@ -7,9 +7,11 @@ use std::{
     fs::OpenOptions,
     io::{self, Read, Write},
     net::{SocketAddr, TcpStream, ToSocketAddrs},
+    os::{linux::net::SocketAddrExt, unix},
     path::{Path, PathBuf},
     str::FromStr,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use tss_esapi::TctiNameConf;
@@ -24,6 +26,17 @@ const ANSWER_LIMIT: Duration = Duration::from_secs(3);
 /// `TPM2_GetCapability(TPM_CAP_TPM_PROPERTIES, TPM_PT_MANUFACTURER, 1)`: the cheapest command
 /// that every TPM answers in every state (TPM 2.0 Part 3, 30.2).
 const PROBE: [u8; 22] = [0x80, 0x01, 0, 0, 0, 22, 0, 0, 0x01, 0x7a, 0, 0, 0, 6, 0, 0, 0x01, 0x05, 0, 0, 0, 1];
+
+/// How long to wait for another process of ours to be done with a simulator, and between looks.
+const RESERVE_LIMIT: Duration = Duration::from_secs(3);
+const RESERVE_PAUSE: Duration = Duration::from_millis(20);
+
+/// The sole use, among programs with this crate, of a TPM without a resource manager: an abstract
+/// socket with the TPM's address in its name, which the kernel removes when we die.
+#[derive(Debug)]
+pub(crate) struct Reservation {
+    _socket: unix::net::UnixDatagram,
+}
 
 /// How to reach the TPM.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -68,14 +81,15 @@ impl Backend {
         }
     }
 
-    /// Finds out whether a TPM is there and free, within a few seconds.
-    pub(crate) fn probe(&self) -> Result<(), TpmError> {
+    /// Finds out whether a TPM is there and free, within a few seconds, and reserves it if nothing
+    /// else would keep others away. Keep what is returned as long as the TPM is in use.
+    pub(crate) fn probe(&self) -> Result<Option<Reservation>, TpmError> {
         match self {
-            Self::Device(path) => probe_device(path),
+            Self::Device(path) => probe_device(path).map(|()| None),
             Self::Tcti(text) => {
                 let options = text.strip_prefix("swtpm:").unwrap_or(text);
                 let (host, port) = swtpm_address(options).map_err(|reason| invalid(text, reason))?;
-                probe_simulator(host, port)
+                probe_simulator(host, port).map(Some)
             }
         }
     }
@@ -133,19 +147,34 @@ fn is_no_device(error: &io::Error) -> bool {
     matches!(error.raw_os_error(), Some(6 | 19))
 }
 
-fn probe_simulator(host: &str, port: u16) -> Result<(), TpmError> {
+fn probe_simulator(host: &str, port: u16) -> Result<Reservation, TpmError> {
     let what = format!("swtpm {host}:{port}");
     let address = resolve(host, port, &what)?;
     let stream = TcpStream::connect_timeout(&address, CONNECT_LIMIT)
         .map_err(|_| TpmError::Missing { what: what.clone() })?;
+    let reservation = reserve(address, &what)?;
     match ask(stream) {
         Ok(RC_INITIALIZE) => Err(TpmError::NotStarted),
         Ok(RC_FAILURE) => Err(TpmError::FailureMode),
-        Ok(_) => Ok(()),
+        Ok(_) => Ok(reservation),
         Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
             Err(TpmError::Busy { what })
         }
         Err(source) => Err(TpmError::OpenBackend { what, source }),
+    }
+}
+
+fn reserve(address: SocketAddr, what: &str) -> Result<Reservation, TpmError> {
+    let opening = |source| TpmError::OpenBackend { what: what.to_owned(), source };
+    let name = unix::net::SocketAddr::from_abstract_name(format!("assay-tpm {address}")).map_err(opening)?;
+    let deadline = Instant::now() + RESERVE_LIMIT;
+    loop {
+        match unix::net::UnixDatagram::bind_addr(&name) {
+            Ok(socket) => return Ok(Reservation { _socket: socket }),
+            Err(source) if source.kind() != io::ErrorKind::AddrInUse => return Err(opening(source)),
+            Err(_) if Instant::now() >= deadline => return Err(TpmError::Busy { what: what.to_owned() }),
+            Err(_) => thread::sleep(RESERVE_PAUSE),
+        }
     }
 }
 
@@ -157,7 +186,7 @@ fn resolve(host: &str, port: u16, what: &str) -> Result<SocketAddr, TpmError> {
         .ok_or_else(|| TpmError::Missing { what: what.to_owned() })
 }
 
-/// Sends the probe and returns the response code (TPM 2.0 Part 1, 18.4: tag, size, code).
+/// Sends the probe and returns the response code (TPM 2.0 Part 1, 18: tag, size, code).
 fn ask(mut stream: TcpStream) -> io::Result<u32> {
     stream.set_read_timeout(Some(ANSWER_LIMIT))?;
     stream.set_write_timeout(Some(ANSWER_LIMIT))?;
@@ -225,7 +254,7 @@ mod tests {
     fn answering(answer: &'static [u8]) -> Backend {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        std::thread::spawn(move || {
+        thread::spawn(move || {
             let (mut stream, _) = listener.accept().unwrap();
             stream.read_exact(&mut [0; PROBE.len()]).unwrap();
             stream.write_all(answer).unwrap();

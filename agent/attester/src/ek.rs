@@ -24,25 +24,25 @@ use crate::{
 };
 
 /// Low range attributes: `fixedTPM | fixedParent | sensitiveDataOrigin | adminWithPolicy |
-/// restricted | decrypt` (profile, B.3.3 and B.3.4).
+/// restricted | decrypt` (profile, B.3).
 const LOW: u32 = 0x0003_00B2;
-/// High range attributes: the same with `userWithAuth` (profile, B.4.4 and B.4.5).
+/// High range attributes: the same with `userWithAuth` (profile, B.4).
 const HIGH: u32 = 0x0003_00F2;
-/// `PolicyA`: `PolicySecret(TPM_RH_ENDORSEMENT)` (profile, B.6.2), SHA-256.
+/// `PolicyA`: `PolicySecret(TPM_RH_ENDORSEMENT)` (profile, annex B), SHA-256.
 const POLICY_A_SHA256: &[u8; 32] = b"\x83\x71\x97\x67\x44\x84\xb3\xf8\x1a\x90\xcc\x8d\x46\xa5\xd7\x24\
       \xfd\x52\xd7\x6e\x06\x52\x0b\x64\xf2\xa1\xda\x1b\x33\x14\x69\xaa";
 /// `PolicyA`, SHA-384.
 const POLICY_A_SHA384: &[u8; 48] = b"\x8b\xbf\x22\x66\x53\x7c\x17\x1c\xb5\x6e\x40\x3c\x4d\xc1\xd4\xb6\
       \x4f\x43\x26\x11\xdc\x38\x6e\x6f\x53\x20\x50\xc3\x27\x8c\x93\x0e\
       \x14\x3e\x8b\xb1\x13\x38\x24\xcc\xb4\x31\x05\x38\x71\xc6\xdb\x53";
-/// `PolicyC`: `PolicyAuthorizeNV` with the profile's policy index (profile, B.6.4), SHA-256.
+/// `PolicyC`: `PolicyAuthorizeNV` with the profile's policy index (profile, annex B), SHA-256.
 const POLICY_C_SHA256: &[u8; 32] = b"\x37\x67\xe2\xed\xd4\x3f\xf4\x5a\x3a\x7e\x1e\xae\xfc\xef\x78\x64\
       \x3d\xca\x96\x46\x32\xe7\xaa\xd8\x2c\x67\x3a\x30\xd8\x63\x3f\xde";
 /// `PolicyC`, SHA-384.
 const POLICY_C_SHA384: &[u8; 48] = b"\xd6\x03\x2c\xe6\x1f\x2f\xb3\xc2\x40\xeb\x3c\xf6\xa3\x32\x37\xef\
       \x2b\x6a\x16\xf4\x29\x3c\x22\xb4\x55\xe2\x61\xcf\xfd\x21\x7a\xd5\
       \xb4\x94\x7c\x2d\x73\xe6\x30\x05\xee\xd2\xdc\x2b\x35\x93\xd1\x65";
-/// `PolicyB`: `PolicyOR(PolicyA, PolicyC)` (profile, B.6.3), SHA-256.
+/// `PolicyB`: `PolicyOR(PolicyA, PolicyC)` (profile, annex B), SHA-256.
 const POLICY_B_SHA256: &[u8; 32] = b"\xca\x3d\x0a\x99\xa2\xb9\x39\x06\xf7\xa3\x34\x24\x14\xef\xcf\xb3\
       \xa3\x85\xd4\x4c\xd1\xfd\x45\x90\x89\xd1\x9b\x50\x71\xc0\xb7\xa0";
 /// `PolicyB`, SHA-384.
@@ -50,7 +50,7 @@ const POLICY_B_SHA384: &[u8; 48] = b"\xb2\x6e\x7d\x28\xd1\x1a\x50\xbc\x53\xd8\x8
       \x07\x41\x48\xbb\x35\xd3\xb4\xe4\xcb\x1c\x0a\xd9\xbd\xe4\x19\xca\
       \xcb\x47\xba\x09\x69\x96\x46\x15\x0f\x9f\xc0\x00\xf3\xf8\x0e\x12";
 /// NV indices of the certificates of the CA that made the EK certificates, for TPMs that carry
-/// them (profile, 2.2.1.6).
+/// them (profile, 2.2.1).
 const CHAIN: std::ops::RangeInclusive<u32> = 0x01C0_0100..=0x01C0_01FF;
 
 /// One endorsement key of the profile: where NV says what about it, and its default template.
@@ -90,7 +90,7 @@ const PROFILES: [Profile; 5] = [
     },
 ];
 
-/// Template L-2 (profile, B.3.4).
+/// Template L-2 (profile, B.3).
 const fn ecc_low() -> Template<'static> {
     Template {
         kind: Kind::EccStorage { curve: P256, aes_bits: 128 },
@@ -102,7 +102,7 @@ const fn ecc_low() -> Template<'static> {
     }
 }
 
-/// Templates H-2 and H-3 (profile, B.4.5).
+/// Templates H-2 and H-3 (profile, B.4).
 const fn ecc_high(curve: u16, name_alg: u16, policy: &'static [u8], aes_bits: u16) -> Template<'static> {
     Template {
         kind: Kind::EccStorage { curve, aes_bits },
@@ -114,7 +114,7 @@ const fn ecc_high(curve: u16, name_alg: u16, policy: &'static [u8], aes_bits: u1
     }
 }
 
-/// Templates L-1 and H-1 (profile, B.3.3 and B.4.4).
+/// Templates L-1 and H-1 (profile, B.3 and B.4).
 const fn rsa(attributes: u32, policy: &'static [u8], unique: &'static [u8]) -> Template<'static> {
     Template { kind: Kind::Rsa2048Storage, name_alg: SHA256, attributes, policy, unique, unique_y: &[] }
 }
@@ -198,7 +198,7 @@ fn supports(context: &mut Context, public: &Public) -> Result<bool, TssError> {
 }
 
 /// The template from NV if its index exists, else the profile's; a nonce in NV replaces the
-/// template's `unique` (profile, 2.2.1.3).
+/// template's `unique` (profile, 2.2.1).
 fn template(context: &mut Context, indices: &[u32], profile: &Profile) -> Result<Public, TpmError> {
     let template = match read_defined(context, indices, profile.template)? {
         Some(bytes) => Public::unmarshall(&bytes),
@@ -307,7 +307,7 @@ fn policy_or(context: &mut Context, session: PolicySession, branches: [&[u8]; 2]
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sha2::{Digest as _, Sha256, Sha384};
+    use sha2::{Sha256, Sha384};
     use tss_esapi::traits::Marshall;
 
     /// TPM 2.0 Part 3, 23.4: two extensions of an empty policy by the name of the hierarchy.

@@ -18,9 +18,9 @@ pub(crate) const RC_FAILURE: u32 = 0x101;
 /// `TPM_RC_LOCKOUT` (TPM 2.0 Part 2, 6.6.3).
 const RC_LOCKOUT: u32 = 0x921;
 /// Layers whose low 16 bits are a TPM's own code: the TPM, and a resource manager that speaks
-/// for it (TSS 2.0 Overview, 3.2.1).
+/// for it (TSS 2.0 Overview, response codes).
 const TPM_LAYERS: [u32; 3] = [0, 11 << 16, 12 << 16];
-/// `TSS2_TCTI_RC_NO_CONNECTION` and `TSS2_TCTI_RC_IO_ERROR` (TSS 2.0 Overview, 3.2.2).
+/// `TSS2_TCTI_RC_NO_CONNECTION` and `TSS2_TCTI_RC_IO_ERROR` (TSS 2.0 Overview, response codes).
 const TCTI_LOST: [u32; 2] = [0x000A_0008, 0x000A_000A];
 
 /// Why the TPM did not do what it was asked.

@@ -58,7 +58,7 @@ pub(crate) fn with_policy_session<T>(
                 hash,
             )
         })
-        .and_then(|session| session.ok_or(wrong_value()))
+        .and_then(|session| session.ok_or_else(wrong_value))
         .map_err(tss(TpmError::AuthoriseEk))?;
     let outcome = match PolicySession::try_from(session) {
         Ok(policy) => action(context, policy),

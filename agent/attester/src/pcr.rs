@@ -13,7 +13,7 @@ use crate::{
     key::wrong_value,
 };
 
-/// PCRs of a PC Client TPM: 0 to 23 (PC Client Platform TPM Profile, 4.6).
+/// PCRs of a PC Client TPM: 0 to 23 (TCG PC Client Platform TPM Profile).
 const PCRS: u8 = 24;
 
 impl Tpm {

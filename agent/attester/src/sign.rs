@@ -152,7 +152,7 @@ fn quoted_digest(attest: &Attest) -> Option<Vec<u8>> {
     }
 }
 
-/// `TPMS_QUOTE_INFO.pcrDigest`: the hash of the values in rising order (TPM 2.0 Part 2, 10.12.4).
+/// `TPMS_QUOTE_INFO.pcrDigest`: the hash of the values in rising order (TPM 2.0 Part 2, 10.12).
 fn digest(values: &[(u8, [u8; 32])]) -> Vec<u8> {
     values.iter().fold(Sha256::new(), |hash, (_, value)| hash.chain_update(value)).finalize().to_vec()
 }

@@ -10,6 +10,7 @@ use tss_esapi::{
 
 use crate::{
     Backend, TpmError,
+    backend::Reservation,
     ek::{self, Endorsement},
     error::tss,
     key::wrong_value,
@@ -28,6 +29,8 @@ pub struct Tpm {
     pub(crate) context: Context,
     /// Read from NV once: makers' data does not change while we run.
     endorsement: Option<Endorsement>,
+    /// Last but one, so that it outlives the context's flushing when dropped.
+    _reservation: Option<Reservation>,
     not_sync: PhantomData<Cell<()>>,
 }
 
@@ -42,7 +45,7 @@ impl Tpm {
     /// [`TpmError::OpenBackend`], [`TpmError::OpenTcti`], [`TpmError::NotStarted`],
     /// [`TpmError::FailureMode`], or [`TpmError::FlushLeftovers`].
     pub fn open(backend: &Backend) -> Result<Self, TpmError> {
-        backend.probe()?;
+        let reservation = backend.probe()?;
         let mut context = Context::new(backend.tcti()?).map_err(tss(TpmError::OpenTcti))?;
         // A TPM in failure mode answers only a few properties, so listing handles is the check.
         let transient = nv::handles(&mut context, TPM2_TRANSIENT_FIRST);
@@ -50,7 +53,7 @@ impl Tpm {
         if backend.keeps_leftovers() {
             flush_all(&mut context, &transient).map_err(tss(TpmError::FlushLeftovers))?;
         }
-        Ok(Self { context, endorsement: None, not_sync: PhantomData })
+        Ok(Self { context, endorsement: None, _reservation: reservation, not_sync: PhantomData })
     }
 
     /// `count` bytes from the TPM's random number generator.

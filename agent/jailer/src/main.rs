@@ -1,2 +1,96 @@
-//! Placeholder.
-fn main() {}
+//! `assay-jailer`: confines one job, starts it, waits for it, reports, dies.
+//!
+//! Not for people: the sandbox library starts it with one end of a socket as
+//! standard input, on which it sends a plan (`assay_jailer::plan`), and reads
+//! one line of JSON (`assay_jailer::report`) from standard output.
+//!
+//! Two processes of this program live as long as the job. The outer one stays
+//! in the host's namespaces, keeps the clock and the logs, and never touches
+//! anything that the image or the job made. The inner one is process 1 of the
+//! job's namespaces; it builds the jail around itself and gives up every right
+//! before the tenant's program exists.
+//!
+//! Trust boundary: the plan is trusted, the image's content and the job are
+//! not. No path inside the image is ever resolved but by the kernel, within
+//! the image, through no link.
+//!
+//! Non-goals: no hooks, no entering of a running job, no terminal, no volumes,
+//! no devices beyond the five that every program expects.
+//!
+//! Linked statically and single-threaded, so that nothing is loaded from
+//! outside and a child may go on without `exec`.
+
+use std::io::{self, Read, Write};
+use std::os::fd::AsFd;
+use std::process::ExitCode;
+
+use rustix::process::{Signal, getppid, set_parent_process_death_signal};
+
+use assay_jailer::plan::{PLAN_MAX, Plan};
+use assay_jailer::report::{End, Refusal, Report, Stage};
+
+mod init;
+mod logs;
+mod root;
+mod seccomp;
+mod sys;
+mod walls;
+mod watch;
+mod wire;
+
+fn main() -> ExitCode {
+    let control = io::stdin();
+    let outcome = prepare().and_then(|plan| watch::run(&plan, control.as_fd()));
+    let report = outcome.unwrap_or_else(refused);
+    match print(&report) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(_) => ExitCode::from(3),
+    }
+}
+
+/// Ties this process's life to the supervisor's and takes its plan.
+fn prepare() -> Result<Plan, Refusal> {
+    // Descriptors that the supervisor did not mean to pass on go no further.
+    sys::close_all_but(&[]).map_err(|e| Refusal::new(Stage::Plan, "close descriptors", e))?;
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .map_err(|e| Refusal::new(Stage::Plan, "death signal", e))?;
+    let plan = read_plan()?;
+    plan.validate().map_err(|e| Refusal::rule(Stage::Plan, e.to_string()))?;
+    let parent = getppid().map_or(0, |p| p.as_raw_nonzero().get().unsigned_abs());
+    if parent != plan.supervisor {
+        return Err(Refusal::rule(Stage::Plan, "the supervisor is not the parent"));
+    }
+    Ok(plan)
+}
+
+fn read_plan() -> Result<Plan, Refusal> {
+    let read = |buffer: &mut [u8]| {
+        io::stdin().lock().read_exact(buffer).map_err(|e| Refusal::new(Stage::Plan, "read", e))
+    };
+    let mut length = [0; 4];
+    read(&mut length)?;
+    let length = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
+    if length > PLAN_MAX {
+        return Err(Refusal::rule(Stage::Plan, "longer than allowed"));
+    }
+    let mut text = vec![0; length];
+    read(&mut text)?;
+    serde_json::from_slice(&text).map_err(|e| Refusal::rule(Stage::Plan, e.to_string()))
+}
+
+fn refused(refusal: Refusal) -> Report {
+    Report {
+        end: End::Refused(refusal),
+        wall_us: 0,
+        cpu_us: 0,
+        max_rss_kib: 0,
+        stdout_bytes: 0,
+        stderr_bytes: 0,
+    }
+}
+
+fn print(report: &Report) -> io::Result<()> {
+    let mut line = serde_json::to_vec(report).map_err(io::Error::other)?;
+    line.push(b'\n');
+    io::stdout().lock().write_all(&line)
+}

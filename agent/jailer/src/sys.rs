@@ -23,6 +23,9 @@ const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
     | libc::CLONE_NEWIPC
     | libc::CLONE_NEWUTS;
 
+/// `CLONE_INTO_CGROUP` of `linux/sched.h`; it does not fit the C `int` that the bindings give it.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+
 /// Which side of a `clone` this is.
 pub(crate) enum Side {
     /// The new process.
@@ -40,7 +43,7 @@ pub(crate) fn clone_into_namespaces(cgroup: Option<BorrowedFd<'_>>) -> io::Resul
     let mut pidfd: RawFd = -1;
     let mut flags = u64::from((NAMESPACES | libc::CLONE_PIDFD).cast_unsigned());
     if cgroup.is_some() {
-        flags |= libc::CLONE_INTO_CGROUP as u64;
+        flags |= CLONE_INTO_CGROUP;
     }
     let cgroup = cgroup.map_or(0, |fd| u64::from(fd.as_raw_fd().unsigned_abs()));
     // SAFETY: `clone_args` is plain integers, for which zero means "not used".
@@ -52,7 +55,8 @@ pub(crate) fn clone_into_namespaces(cgroup: Option<BorrowedFd<'_>>) -> io::Resul
     // SAFETY: `args` and `pidfd` live across the call and the size is `args`'s.
     // Without CLONE_VM the child has its own copy of this memory and stack, and
     // the single thread means that no lock is held by a thread it lacks.
-    let pid = result(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) })?;
+    let pid =
+        result(unsafe { libc::syscall(libc::SYS_clone3, &raw mut args, size_of::<libc::clone_args>()) })?;
     let Some(pid) = i32::try_from(pid).ok().and_then(Pid::from_raw) else { return Ok(Side::Child) };
     // SAFETY: CLONE_PIDFD stored a new descriptor here, which nothing else owns.
     Ok(Side::Parent(pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))
@@ -95,12 +99,21 @@ pub(crate) fn mount_setattr(mount: BorrowedFd<'_>, set: u64, map: Option<Borrowe
     Ok(())
 }
 
-/// Closes every descriptor from `first` on.
+/// Closes every descriptor above the standard three but those in `keep`.
 ///
-/// Callers must own none of them through an `OwnedFd` that is still alive.
-pub(crate) fn close_from(first: u32) -> io::Result<()> {
-    // SAFETY: takes no pointer; called where no owner of those descriptors lives.
-    result(unsafe { libc::syscall(libc::SYS_close_range, first, u32::MAX, 0u32) })?;
+/// For a process that owns nothing else it will ever use: owners of the closed
+/// descriptors must never be dropped.
+pub(crate) fn close_all_but(keep: &[BorrowedFd<'_>]) -> io::Result<()> {
+    let mut keep: Vec<u32> = keep.iter().map(|fd| fd.as_raw_fd().unsigned_abs()).collect();
+    keep.sort_unstable();
+    let mut first = 3;
+    for fd in keep.into_iter().chain([u32::MAX]) {
+        if first < fd {
+            // SAFETY: takes no pointer; the caller gave up every descriptor in this gap.
+            result(unsafe { libc::syscall(libc::SYS_close_range, first, fd.saturating_sub(1), 0u32) })?;
+        }
+        first = fd.saturating_add(1);
+    }
     Ok(())
 }
 
@@ -153,7 +166,8 @@ pub(crate) fn loopback_up(socket: BorrowedFd<'_>) -> io::Result<()> {
 
 /// `execve(2)`; returns only with an error.
 pub(crate) fn exec(program: &CStr, argv: &[impl AsRef<CStr>], env: &[impl AsRef<CStr>]) -> io::Error {
-    let terminated = |items: Vec<*const libc::c_char>| items.into_iter().chain([ptr::null()]).collect::<Vec<_>>();
+    let terminated =
+        |items: Vec<*const libc::c_char>| items.into_iter().chain([ptr::null()]).collect::<Vec<_>>();
     let argv = terminated(argv.iter().map(|a| a.as_ref().as_ptr()).collect());
     let env = terminated(env.iter().map(|e| e.as_ref().as_ptr()).collect());
     // SAFETY: all strings are C strings that outlive the call and both lists end in null.

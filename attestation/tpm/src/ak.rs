@@ -6,7 +6,7 @@ use crate::public::{KeyKind, Public};
 
 /// The attributes of an attestation key, all of them and no other.
 ///
-/// `noDA` is among them because without it three power cuts lock the key for a quarter of an hour.
+/// `noDA` is among them because without it a few unclean power losses lock the key out.
 pub const AK_ATTRIBUTES: Attributes = Attributes::FIXED_TPM
     .union(Attributes::FIXED_PARENT)
     .union(Attributes::SENSITIVE_DATA_ORIGIN)

@@ -200,9 +200,11 @@ impl Scheme {
     pub const fn hash(self) -> Option<HashAlg> {
         match self {
             Self::Null | Self::RsaEs => None,
-            Self::RsaSsa(hash) | Self::RsaPss(hash) | Self::Oaep(hash) | Self::Ecdsa(hash) | Self::Ecdh(hash) => {
-                Some(hash)
-            }
+            Self::RsaSsa(hash)
+            | Self::RsaPss(hash)
+            | Self::Oaep(hash)
+            | Self::Ecdsa(hash)
+            | Self::Ecdh(hash) => Some(hash),
         }
     }
 }

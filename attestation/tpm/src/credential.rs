@@ -33,8 +33,7 @@ pub struct Credential {
 }
 
 /// Attributes of a key that may receive a credential, among those this check looks at.
-const REQUIRED: Attributes =
-    Attributes::FIXED_TPM.union(Attributes::RESTRICTED).union(Attributes::DECRYPT);
+const REQUIRED: Attributes = Attributes::FIXED_TPM.union(Attributes::RESTRICTED).union(Attributes::DECRYPT);
 
 /// Protects `secret` so that only the TPM holding both `ek` and the object `object_name` can read it.
 ///
@@ -150,4 +149,64 @@ fn encrypt(
 /// The key as the cipher wants it; both have the same length.
 fn block<N: cfb_mode::cipher::ArrayLength<u8>>(key: &[u8]) -> GenericArray<u8, N> {
     key.iter().copied().chain(core::iter::repeat(0)).take(N::USIZE).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::public::PublicParts;
+    use crate::testing::{ak_parts, ek_parts, p256_key, rng, rsa_parts};
+
+    fn make(parts: &PublicParts, secret: &[u8]) -> Result<Credential, TpmError> {
+        let object = Public::from_parts(&ak_parts(&p256_key(2))).unwrap().name().unwrap();
+        make_credential(&Public::from_parts(parts).unwrap(), &object, secret, &mut rng(9))
+    }
+
+    fn ek() -> PublicParts {
+        ek_parts(&p256_key(1))
+    }
+
+    #[test]
+    fn only_fixed_restricted_decryption_keys_receive_credentials() {
+        let bits = |bits| Attributes::from_bits(bits).unwrap();
+        let good = ek().attributes;
+        for attributes in [
+            good.without(Attributes::FIXED_TPM),
+            good.without(Attributes::RESTRICTED),
+            good.without(Attributes::DECRYPT),
+            good | Attributes::SIGN,
+            bits(0),
+        ] {
+            assert_eq!(make(&PublicParts { attributes, ..ek() }, b"s"), Err(TpmError::NotCredentialKey));
+        }
+        let parts = PublicParts { symmetric: Symmetric::Null, ..ek() };
+        assert_eq!(make(&parts, b"s"), Err(TpmError::NotCredentialKey));
+    }
+
+    #[test]
+    fn secrets_fit_the_name_digest() {
+        let length = |len| Err(TpmError::SecretLength { len, max: 32 });
+        assert_eq!(make(&ek(), &[]), length(0));
+        assert_eq!(make(&ek(), &[1; 33]), length(33));
+        assert!(make(&ek(), &[1; 32]).is_ok());
+    }
+
+    #[test]
+    fn weak_or_malformed_keys_are_refused() {
+        let sha1 = PublicParts { name_alg: HashAlg::Sha1, auth_policy: vec![], ..ek() };
+        let weak = TpmError::WeakHash { purpose: "credential", alg: HashAlg::Sha1 };
+        assert_eq!(make(&sha1, b"s"), Err(weak));
+        assert_eq!(make(&rsa_parts(1024), b"s"), Err(TpmError::RsaKeySize { bits: 1024 }));
+        let kind = KeyKind::Ecc { curve: Curve::P256, x: vec![1; 32], y: vec![1; 32] };
+        let off = TpmError::PointNotOnCurve { curve: Curve::P256 };
+        assert_eq!(make(&PublicParts { kind, ..ek() }, b"s"), Err(off));
+    }
+
+    #[test]
+    fn sizes_are_those_of_the_structures() {
+        let credential = make(&ek(), &[1; 32]).unwrap();
+        assert_eq!(credential.id_object.len(), 2 + 32 + 2 + 32);
+        assert_eq!(credential.encrypted_secret.len(), 2 * (2 + 32));
+        assert_eq!(make(&rsa_parts(3072), &[1; 16]).unwrap().encrypted_secret.len(), 384);
+    }
 }

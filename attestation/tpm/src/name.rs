@@ -38,7 +38,7 @@ impl Name {
         let (id, digest) =
             bytes.split_first_chunk::<2>().ok_or(TpmError::Truncated { field: "nameAlg", offset: 0 })?;
         let id = u16::from_be_bytes(*id);
-        let alg = HashAlg::from_id(id).ok_or(TpmError::Unsupported {
+        let alg = HashAlg::from_id(id).ok_or_else(|| TpmError::Unsupported {
             field: "nameAlg",
             offset: 0,
             value: id.into(),

@@ -21,9 +21,9 @@ impl PcrSet {
     /// The set of these indices, unless one is not below [`PCR_COUNT`].
     #[must_use]
     pub fn from_indices(indices: &[u8]) -> Option<Self> {
-        indices.iter().try_fold(Self::default(), |set, &index| {
-            (index < PCR_COUNT).then_some(Self(set.0 | 1 << index))
-        })
+        indices
+            .iter()
+            .try_fold(Self::default(), |set, &index| (index < PCR_COUNT).then_some(Self(set.0 | 1 << index)))
     }
 
     /// Whether `index` is in the set.
@@ -63,7 +63,7 @@ impl PcrSelection {
     fn read(reader: &mut Reader<'_>) -> Result<Self, TpmError> {
         let offset = reader.offset();
         let id = reader.u16("pcrSelect.hash")?;
-        let alg = HashAlg::from_id(id).ok_or(TpmError::Unsupported {
+        let alg = HashAlg::from_id(id).ok_or_else(|| TpmError::Unsupported {
             field: "pcrSelect.hash",
             offset,
             value: id.into(),
@@ -71,11 +71,7 @@ impl PcrSelection {
         let offset = reader.offset();
         let size = reader.u8("pcrSelect.sizeofSelect")?;
         if size != SELECT_SIZE {
-            return Err(TpmError::BadValue {
-                field: "pcrSelect.sizeofSelect",
-                offset,
-                value: size.into(),
-            });
+            return Err(TpmError::BadValue { field: "pcrSelect.sizeofSelect", offset, value: size.into() });
         }
         // Bit n of byte m is PCR 8 m + n, which is what little-endian gives.
         let mut octet = || reader.u8("pcrSelect.pcrSelect");

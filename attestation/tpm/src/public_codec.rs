@@ -1,8 +1,8 @@
 //! Reading and writing `TPMT_PUBLIC`: Part 2, 12.2.3 (parameters and unique) and 12.2.4.
 
 use crate::alg::{
-    ALG_AES, ALG_CFB, ALG_ECC, ALG_ECDH, ALG_ECDSA, ALG_NULL, ALG_OAEP, ALG_RSA, ALG_RSAES, ALG_RSAPSS, ALG_RSASSA,
-    Curve, HashAlg, Scheme, Symmetric,
+    ALG_AES, ALG_CFB, ALG_ECC, ALG_ECDH, ALG_ECDSA, ALG_NULL, ALG_OAEP, ALG_RSA, ALG_RSAES, ALG_RSAPSS,
+    ALG_RSASSA, Curve, HashAlg, Scheme, Symmetric,
 };
 use crate::attributes::Attributes;
 use crate::error::TpmError;
@@ -34,13 +34,17 @@ pub(crate) fn read(bytes: &[u8]) -> Result<PublicParts, TpmError> {
 pub(crate) fn read_hash(reader: &mut Reader<'_>, field: &'static str) -> Result<HashAlg, TpmError> {
     let offset = reader.offset();
     let id = reader.u16(field)?;
-    HashAlg::from_id(id).ok_or(TpmError::Unsupported { field, offset, value: id.into() })
+    HashAlg::from_id(id).ok_or_else(|| TpmError::Unsupported { field, offset, value: id.into() })
 }
 
 fn read_attributes(reader: &mut Reader<'_>) -> Result<Attributes, TpmError> {
     let offset = reader.offset();
     let bits = reader.u32("objectAttributes")?;
-    Attributes::from_bits(bits).ok_or(TpmError::BadValue { field: "objectAttributes", offset, value: bits.into() })
+    Attributes::from_bits(bits).ok_or_else(|| TpmError::BadValue {
+        field: "objectAttributes",
+        offset,
+        value: bits.into(),
+    })
 }
 
 /// `authPolicy`: empty, or one digest of the Name algorithm (Part 3, 12.1 `TPM2_Create`).
@@ -124,8 +128,11 @@ fn read_ecc(reader: &mut Reader<'_>) -> Result<(Scheme, KeyKind), TpmError> {
     let scheme = read_scheme(reader, ALG_ECC)?;
     let offset = reader.offset();
     let id = reader.u16("curveID")?;
-    let curve =
-        Curve::from_id(id).ok_or(TpmError::Unsupported { field: "curveID", offset, value: id.into() })?;
+    let curve = Curve::from_id(id).ok_or_else(|| TpmError::Unsupported {
+        field: "curveID",
+        offset,
+        value: id.into(),
+    })?;
     let offset = reader.offset();
     // No TPM profile gives keys a KDF of their own; Part 2, 12.2.3.6 wants NULL from most.
     let kdf = reader.u16("kdf")?;

@@ -11,19 +11,13 @@ use crate::error::TpmError;
 /// NIST SP 800-131A: shorter moduli are no longer acceptable.
 const MIN_BITS: usize = 2048;
 
-/// `DigestInfo` up to the digest, DER (RFC 8017, 9.2, note 1).
-const SHA256_PREFIX: [u8; 19] =
-    [0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0, 0x04, 0x20];
-const SHA384_PREFIX: [u8; 19] =
-    [0x30, 0x41, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x02, 0x05, 0, 0x04, 0x30];
-
-/// The key, refused when too short, even, or shorter than the buffer it came in.
+/// The key, refused when too short, even, or when the modulus does not fill its buffer.
 pub(crate) fn key(modulus: &[u8], exponent: u32) -> Result<RsaPublicKey, TpmError> {
     let n = BigUint::from_bytes_be(modulus);
     if n.bits() < MIN_BITS {
         return Err(TpmError::RsaKeySize { bits: u64::try_from(n.bits()).unwrap_or(u64::MAX) });
     }
-    if n.bits().div_ceil(8) != modulus.len() || n.bits() % 8 != 0 {
+    if n.bits() != modulus.len() * 8 {
         return Err(TpmError::RsaModulus);
     }
     RsaPublicKey::new(n, exponent.into()).map_err(|_| TpmError::RsaModulus)
@@ -46,12 +40,11 @@ pub(crate) fn verify_rsassa(
     sig: &[u8],
 ) -> Result<(), TpmError> {
     check_range(key, sig)?;
-    let prefix = match hash {
-        HashAlg::Sha256 => SHA256_PREFIX,
-        HashAlg::Sha384 => SHA384_PREFIX,
+    let scheme = match hash {
+        HashAlg::Sha256 => Pkcs1v15Sign::new::<Sha256>(),
+        HashAlg::Sha384 => Pkcs1v15Sign::new::<Sha384>(),
         HashAlg::Sha1 => return Err(TpmError::WeakHash { purpose: "signature", alg: hash }),
     };
-    let scheme = Pkcs1v15Sign { hash_len: Some(hash.digest_len()), prefix: prefix.into() };
     scheme.verify(key, prehash, sig).map_err(|_| TpmError::SignatureInvalid)
 }
 

@@ -74,7 +74,9 @@ pub fn verify_p256(x: &[u8], y: &[u8], message: &[u8], sig: &Signature) -> Resul
 mod tests {
     use super::*;
     use crate::public::PublicParts;
-    use crate::testing::{ak_parts, ek_parts, p256_key, p256_sign, p384_parts_and_sign, rsa_key, rsa_public, rsa_sign};
+    use crate::testing::{
+        ak_parts, ek_parts, p256_key, p256_sign, p384_parts_and_sign, rsa_key, rsa_public, rsa_sign,
+    };
 
     const MESSAGE: &[u8] = b"message";
 
@@ -112,7 +114,8 @@ mod tests {
         let zero = vec![0; 32];
         let long = [&[0][..], r].concat();
         let empty = vec![];
-        for (r, s) in [(&zero, s), (r, &zero), (&order, s), (r, &order), (&long, s), (&empty, s), (r, &empty)] {
+        for (r, s) in [(&zero, s), (r, &zero), (&order, s), (r, &order), (&long, s), (&empty, s), (r, &empty)]
+        {
             let sig = Signature::ecdsa(HashAlg::Sha256, r, s).unwrap();
             assert_eq!(ak().verify(MESSAGE, &sig), Err(TpmError::SignatureRange));
         }

@@ -1,0 +1,154 @@
+//! The job's first process: builds the jail around itself, starts the job's
+//! program in it, reaps what is left behind, and passes the exit status on.
+//!
+//! When it ends, the kernel kills every other process of its pid namespace,
+//! which is how daemonized leftovers die. It stands behind the same walls as
+//! the job, cannot be traced or killed by it, and holds nothing but the status
+//! socket by the time the program runs.
+
+use std::ffi::{CString, NulError};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+
+use rustix::fs::{Mode, OFlags};
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
+use rustix::process::{Pid, WaitOptions};
+use rustix::thread::UnshareFlags;
+
+use assay_jailer::plan::Plan;
+use assay_jailer::report::{Refusal, Stage};
+
+use crate::{root, seccomp, sys, walls, wire};
+
+/// What the outer process leaves to the job's first process.
+pub(crate) struct Inheritance {
+    /// The status socket.
+    pub(crate) status: OwnedFd,
+    /// Write end for standard output.
+    pub(crate) stdout: OwnedFd,
+    /// Write end for standard error.
+    pub(crate) stderr: OwnedFd,
+}
+
+/// Runs the job's first process to its end.
+pub(crate) fn run(plan: &Plan, inheritance: Inheritance) -> ! {
+    let Inheritance { status, stdout, stderr } = inheritance;
+    // The outer process's descriptors are not this process's to hold, least of
+    // all its end of the status socket, whose closing says that it is gone.
+    if sys::close_all_but(&[status.as_fd(), stdout.as_fd(), stderr.as_fd()]).is_err() {
+        sys::exit_now(1);
+    }
+    let started = confine(plan, status.as_fd(), stdout, stderr).and_then(|()| start(plan, status.as_fd()));
+    match started {
+        Ok(job) => reap_until(job, status.as_fd()),
+        Err(refusal) => wire::send_refusal(status.as_fd(), &refusal),
+    }
+    sys::exit_now(0)
+}
+
+/// Everything between birth and the job's program.
+fn confine(plan: &Plan, status: BorrowedFd<'_>, stdout: OwnedFd, stderr: OwnedFd) -> Result<(), Refusal> {
+    // Until the outer process has written the id maps, nothing here may happen.
+    let (go, layers) = wire::receive(status).map_err(|e| Refusal::new(Stage::Ids, "wait for id maps", e))?;
+    if go.is_empty() {
+        sys::exit_now(1);
+    }
+    walls::become_namespace_root(plan)?;
+    walls::die_with_parent(Stage::Ids)?;
+    rustix::process::setsid().map_err(|e| Refusal::new(Stage::Ids, "new session", e))?;
+    name_and_network(plan)?;
+    let root = root::build(plan, layers)?;
+    wire::send_scratch(status, root.scratch.as_fd())
+        .map_err(|e| Refusal::new(Stage::Scratch, "hand over the writable layer", e))?;
+    walls::hide_uptime(|offsets| root.write_clock_offsets(offsets))?;
+    root.enter()?;
+    install_stdio(stdout, stderr)?;
+    walls::limit_resources(&plan.rlimits)?;
+    walls::drop_privileges(plan)?;
+    // Whoever died before the death signal was last asked for sends none.
+    if !wire::is_peer_alive(status) {
+        sys::exit_now(1);
+    }
+    seccomp::install()
+}
+
+fn name_and_network(plan: &Plan) -> Result<(), Refusal> {
+    // The cgroup namespace's root is the cgroup this process was born into.
+    sys::unshare(UnshareFlags::NEWCGROUP).map_err(|e| Refusal::new(Stage::Clone, "cgroup namespace", e))?;
+    rustix::system::sethostname(plan.hostname.as_bytes())
+        .map_err(|e| Refusal::new(Stage::Network, "host name", e))?;
+    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
+        .map_err(|e| Refusal::new(Stage::Network, "socket", e))?;
+    sys::loopback_up(socket.as_fd()).map_err(|e| Refusal::new(Stage::Network, "loopback", e))
+}
+
+fn install_stdio(stdout: OwnedFd, stderr: OwnedFd) -> Result<(), Refusal> {
+    let null = rustix::fs::open("/dev/null", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|e| Refusal::new(Stage::Dev, "open /dev/null", e))?;
+    for (target, source) in [null, stdout, stderr].into_iter().enumerate() {
+        let target = i32::try_from(target).unwrap_or_default();
+        sys::install_stdio(source.as_fd(), target)
+            .map_err(|e| Refusal::new(Stage::Dev, "standard streams", e))?;
+    }
+    Ok(())
+}
+
+/// Forks the process that becomes the job's program.
+fn start(plan: &Plan, status: BorrowedFd<'_>) -> Result<Pid, Refusal> {
+    match sys::fork().map_err(|e| Refusal::new(Stage::Fork, "fork", e))? {
+        Some(job) => Ok(job),
+        None => {
+            let Err(refusal) = become_job(plan);
+            wire::send_refusal(status, &refusal);
+            sys::exit_now(127)
+        }
+    }
+}
+
+fn become_job(plan: &Plan) -> Result<std::convert::Infallible, Refusal> {
+    let fail = |stage, what: &'static str| move |e: Errno| Refusal::new(stage, what, e);
+    rustix::process::setsid().map_err(fail(Stage::Exec, "new session"))?;
+    rustix::process::chdir(plan.cwd.as_str()).map_err(|e| Refusal::new(Stage::Workdir, &plan.cwd, e))?;
+    sys::default_signals().map_err(|e| Refusal::new(Stage::Exec, "signals", e))?;
+    sys::close_from_on_exec(3).map_err(|e| Refusal::new(Stage::Exec, "close descriptors", e))?;
+    let argv = c_strings(&plan.argv)?;
+    let env = c_strings(&plan.env)?;
+    Err(exec_in_path(plan, &argv, &env))
+}
+
+fn c_strings(items: &[String]) -> Result<Vec<CString>, Refusal> {
+    let strings = items.iter().map(|s| CString::new(s.as_str())).collect::<Result<_, NulError>>();
+    strings.map_err(|_| Refusal::rule(Stage::Plan, "NUL byte"))
+}
+
+/// `execvp(3)` with the job's own `PATH`.
+fn exec_in_path(plan: &Plan, argv: &[CString], env: &[CString]) -> Refusal {
+    let name = plan.argv.first().map_or("", String::as_str);
+    let path = plan.env.iter().find_map(|e| e.strip_prefix("PATH=")).unwrap_or_default();
+    let candidates: Vec<String> = match name.contains('/') {
+        true => vec![name.to_owned()],
+        false => path.split(':').filter(|d| d.starts_with('/')).map(|d| format!("{d}/{name}")).collect(),
+    };
+    let mut last = Refusal::new(Stage::Exec, name, Errno::NOENT);
+    for candidate in candidates {
+        let Ok(program) = CString::new(candidate.as_str()) else { continue };
+        let error = sys::exec(&program, argv, env);
+        // What exists but does not run is worth more to the reader than what does not exist.
+        if error.kind() != std::io::ErrorKind::NotFound {
+            last = Refusal::new(Stage::Exec, candidate, error);
+        }
+    }
+    last
+}
+
+/// Waits for everyone; the job's own end is the end.
+fn reap_until(job: Pid, status: BorrowedFd<'_>) {
+    // Only the status socket stays open here, so that the pipes end when the job's processes do.
+    loop {
+        match rustix::process::wait(WaitOptions::empty()) {
+            Ok(Some((pid, ended))) if pid == job => return wire::send_ended(status, ended.as_raw()),
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(_) => return,
+        }
+    }
+}

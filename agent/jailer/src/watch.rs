@@ -1,0 +1,264 @@
+//! The outer process: starts the job's first process, keeps its logs, and ends
+//! it when the clock runs out or the supervisor goes away.
+
+use std::fs::{self, File};
+use std::io;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+use std::time::{Duration, Instant};
+
+use nix::errno::Errno as PollErrno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::resource::{Usage, UsageWho, getrusage};
+use nix::sys::time::TimeValLike;
+use rustix::fs::{Mode, OFlags};
+use rustix::mount::{OpenTreeFlags, open_tree};
+use rustix::process::{Pid, Signal, WaitOptions, pidfd_send_signal, waitpid};
+
+use assay_jailer::plan::{ID_RANGE, Ids, Plan};
+use assay_jailer::report::{End, Refusal, Report, Stage};
+
+use crate::init::{self, Inheritance};
+use crate::logs::Log;
+use crate::sys::{self, Side};
+use crate::wire::{self, Message};
+
+/// A running job as the outer process sees it.
+struct Job {
+    pid: Pid,
+    handle: OwnedFd,
+    /// Status socket; `None` once the job's first process has closed it.
+    status: Option<OwnedFd>,
+    stdout: Log,
+    stderr: Log,
+    /// The first word on how it ended.
+    end: Option<End>,
+    deadline: Instant,
+}
+
+/// Runs one job to its end and accounts for it.
+///
+/// # Errors
+/// Where the job could not even be started.
+pub(crate) fn run(plan: &Plan, control: BorrowedFd<'_>) -> Result<Report, Refusal> {
+    let began = Instant::now();
+    let mut job = start(plan, began)?;
+    if let Err(refusal) = job.release(plan) {
+        job.kill();
+        job.end = Some(End::Refused(refusal));
+    }
+    job.watch(control)?;
+    let died_by = job.reap();
+    Ok(job.report(died_by, began))
+}
+
+fn start(plan: &Plan, began: Instant) -> Result<Job, Refusal> {
+    let log =
+        |path, what| Log::create(path, plan.logs.limit_bytes).map_err(|e| Refusal::new(Stage::Logs, what, e));
+    let (stdout, stdout_end) = log(&plan.logs.stdout, "stdout")?;
+    let (stderr, stderr_end) = log(&plan.logs.stderr, "stderr")?;
+    let (status, status_end) = wire::pair().map_err(|e| Refusal::new(Stage::Clone, "status socket", e))?;
+    let cgroup = open_cgroup(plan)?;
+    let side = sys::clone_into_namespaces(cgroup.as_ref().map(AsFd::as_fd))
+        .map_err(|e| Refusal::new(Stage::Clone, "clone into new namespaces", e))?;
+    match side {
+        Side::Child => {
+            init::run(plan, Inheritance { status: status_end, stdout: stdout_end, stderr: stderr_end })
+        }
+        Side::Parent(pid, handle) => {
+            let deadline = began.checked_add(Duration::from_millis(plan.timeout_ms)).unwrap_or(began);
+            Ok(Job { pid, handle, status: Some(status), stdout, stderr, end: None, deadline })
+        }
+    }
+}
+
+fn open_cgroup(plan: &Plan) -> Result<Option<OwnedFd>, Refusal> {
+    let Some(path) = &plan.cgroup else { return Ok(None) };
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let opened = rustix::fs::open(path, flags, Mode::empty());
+    Ok(Some(opened.map_err(|e| Refusal::new(Stage::Cgroup, path.display().to_string(), e))?))
+}
+
+impl Job {
+    /// Gives the first process its ids and layers; until then it waits.
+    fn release(&self, plan: &Plan) -> Result<(), Refusal> {
+        let proc = format!("/proc/{}", self.pid.as_raw_nonzero());
+        write_id_maps(&proc, plan).map_err(|e| Refusal::new(Stage::Ids, "write id maps", e))?;
+        let layers = match plan.ids {
+            Ids::Range { .. } => map_layers(&proc, plan)?,
+            Ids::Single {} => vec![],
+        };
+        let layers: Vec<_> = layers.iter().map(AsFd::as_fd).collect();
+        let status = self.status.as_ref().map_or(Err(rustix::io::Errno::PIPE), |s| Ok(s.as_fd()));
+        status
+            .and_then(|status| wire::send(status, b"G", &layers))
+            .map_err(|e| Refusal::new(Stage::Layers, "hand over the layers", e))
+    }
+
+    fn kill(&self) {
+        // The only way to fail is that it is already gone.
+        let _ = pidfd_send_signal(&self.handle, Signal::KILL);
+    }
+
+    fn end_with(&mut self, end: End) {
+        self.end.get_or_insert(end);
+        self.kill();
+    }
+
+    /// Serves the job's descriptors until all of its processes are gone.
+    fn watch(&mut self, control: BorrowedFd<'_>) -> Result<(), Refusal> {
+        let mut scratch_sent = false;
+        while self.status.is_some() || self.stdout.pipe().is_some() || self.stderr.pipe().is_some() {
+            let ready = self.wait(control).map_err(|e| Refusal::new(Stage::Watch, "poll", e))?;
+            if ready.control && self.end.is_none() {
+                self.end_with(End::Cancelled);
+            }
+            if Instant::now() >= self.deadline && self.end.is_none() {
+                self.end_with(End::TimedOut);
+            }
+            if ready.status {
+                self.hear(control, &mut scratch_sent);
+            }
+            for (log, is_ready) in [(&mut self.stdout, ready.stdout), (&mut self.stderr, ready.stderr)] {
+                if is_ready {
+                    log.pump().map_err(|e| Refusal::new(Stage::Watch, "log", e))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn wait(&self, control: BorrowedFd<'_>) -> io::Result<Ready> {
+        // Once the job is ending, the supervisor has no more to say.
+        let sources = [
+            self.end.is_none().then_some(control),
+            self.status.as_ref().map(AsFd::as_fd),
+            self.stdout.pipe(),
+            self.stderr.pipe(),
+        ];
+        let mut polled: Vec<PollFd<'_>> =
+            sources.iter().flatten().map(|fd| PollFd::new(*fd, PollFlags::POLLIN)).collect();
+        match poll(&mut polled, self.patience()) {
+            Ok(_) | Err(PollErrno::EINTR) => {}
+            Err(other) => return Err(other.into()),
+        }
+        let mut answers = polled.iter().map(|p| p.any().unwrap_or(false));
+        let mut ready = sources.iter().map(|s| s.is_some() && answers.next().unwrap_or(false));
+        let mut next = || ready.next().unwrap_or(false);
+        Ok(Ready { control: next(), status: next(), stdout: next(), stderr: next() })
+    }
+
+    fn patience(&self) -> PollTimeout {
+        if self.end.is_some() {
+            return PollTimeout::NONE;
+        }
+        let left = self.deadline.saturating_duration_since(Instant::now()).as_millis().saturating_add(1);
+        PollTimeout::try_from(left).unwrap_or(PollTimeout::MAX)
+    }
+
+    /// Takes one message of the job's first process.
+    fn hear(&mut self, control: BorrowedFd<'_>, scratch_sent: &mut bool) {
+        let Some(status) = &self.status else { return };
+        match wire::receive_message(status.as_fd()) {
+            Ok(Message::Scratch(fd)) if !*scratch_sent => {
+                *scratch_sent = true;
+                if wire::send(control, b"S", &[fd.as_fd()]).is_err() {
+                    self.end_with(End::Cancelled);
+                }
+            }
+            Ok(Message::Ended(raw)) => {
+                self.end.get_or_insert_with(|| end_of(raw));
+            }
+            Ok(Message::Refused(refusal)) => {
+                self.end.get_or_insert(End::Refused(refusal));
+            }
+            // Closed, or nonsense from a process that should not be able to speak any.
+            Ok(_) | Err(_) => {
+                self.kill();
+                self.status = None;
+            }
+        }
+    }
+
+    /// Waits for the first process; the kernel lets it go only after every
+    /// other process of its namespace.
+    fn reap(&self) -> Option<i32> {
+        loop {
+            match waitpid(Some(self.pid), WaitOptions::empty()) {
+                Err(rustix::io::Errno::INTR) => {}
+                Ok(Some((_, status))) => return status.terminating_signal(),
+                _ => return None,
+            }
+        }
+    }
+
+    fn report(self, died_by: Option<i32>, began: Instant) -> Report {
+        let usage = getrusage(UsageWho::RUSAGE_CHILDREN).ok();
+        let end = self.end.unwrap_or_else(|| died_by.map_or_else(lost, End::Signaled));
+        Report {
+            end,
+            wall_us: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
+            cpu_us: usage.as_ref().map_or(0, cpu_us),
+            max_rss_kib: usage.map_or(0, |u| u64::try_from(u.max_rss()).unwrap_or(0)),
+            stdout_bytes: self.stdout.seen,
+            stderr_bytes: self.stderr.seen,
+        }
+    }
+}
+
+/// Which sources have something to say.
+struct Ready {
+    control: bool,
+    status: bool,
+    stdout: bool,
+    stderr: bool,
+}
+
+fn lost() -> End {
+    End::Refused(Refusal::rule(Stage::Watch, "the job's first process ended without a word"))
+}
+
+fn cpu_us(usage: &Usage) -> u64 {
+    let micros = usage.user_time().num_microseconds().saturating_add(usage.system_time().num_microseconds());
+    u64::try_from(micros).unwrap_or(0)
+}
+
+fn end_of(raw: i32) -> End {
+    let status = ExitStatus::from_raw(raw);
+    match (status.code(), status.signal()) {
+        (Some(code), _) => End::Exited(u8::try_from(code & 0xff).unwrap_or(u8::MAX)),
+        (None, Some(signal)) => End::Signaled(signal),
+        (None, None) => lost(),
+    }
+}
+
+/// Maps the job's ids. Without privilege only one's own id may be mapped, and
+/// only after `setgroups` is given up (`user_namespaces(7)`).
+fn write_id_maps(proc: &str, plan: &Plan) -> io::Result<()> {
+    let map = |inside: u32, outside: u32, count: u32| format!("{inside} {outside} {count}\n");
+    let (uids, gids) = match plan.ids {
+        Ids::Range { base } => (map(0, base, ID_RANGE), map(0, base, ID_RANGE)),
+        Ids::Single {} => {
+            fs::write(format!("{proc}/setgroups"), "deny")?;
+            let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
+            (map(plan.uid, uid, 1), map(plan.gid, gid, 1))
+        }
+    };
+    fs::write(format!("{proc}/gid_map"), gids)?;
+    fs::write(format!("{proc}/uid_map"), uids)
+}
+
+/// Mounts of the layers in which owner 0 on disk is the job's root.
+fn map_layers(proc: &str, plan: &Plan) -> Result<Vec<OwnedFd>, Refusal> {
+    let namespace = File::open(format!("{proc}/ns/user"))
+        .map_err(|e| Refusal::new(Stage::Layers, "open user namespace", e))?;
+    let map_layer = |path: &std::path::PathBuf| {
+        let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;
+        let layer = open_tree(rustix::fs::CWD, path.as_path(), flags | OpenTreeFlags::AT_SYMLINK_NOFOLLOW)?;
+        sys::mount_setattr(layer.as_fd(), libc::MOUNT_ATTR_RDONLY, Some(namespace.as_fd()))?;
+        Ok(layer)
+    };
+    let mapped = plan.layers.iter().map(map_layer).collect::<io::Result<_>>();
+    mapped.map_err(|e| Refusal::new(Stage::Layers, "id-map a layer", e))
+}

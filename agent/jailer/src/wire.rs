@@ -1,0 +1,111 @@
+//! Messages between the jailer's outer process and the job's first process.
+//!
+//! A `SOCK_SEQPACKET` pair: one message is one packet, descriptors ride along.
+//! The tenant's program never holds an end of it.
+
+use std::io::{IoSlice, IoSliceMut};
+use std::mem::MaybeUninit;
+use std::os::fd::{BorrowedFd, OwnedFd};
+
+use rustix::io::Errno;
+use rustix::net::{
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
+    SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
+};
+
+use assay_jailer::plan::LAYERS_MAX;
+use assay_jailer::report::Refusal;
+
+/// Most bytes in one message; a longer refusal is cut.
+const MESSAGE_MAX: usize = 4096;
+
+/// What the job's first process tells the outer one.
+pub(crate) enum Message {
+    /// The writable layer exists; its descriptor comes along.
+    Scratch(OwnedFd),
+    /// The job's program ended with this status of `wait(2)`.
+    Ended(i32),
+    /// The job's program will not run.
+    Refused(Refusal),
+    /// The other end is closed.
+    Gone,
+}
+
+/// Both ends of a new connection.
+pub(crate) fn pair() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
+    socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None)
+}
+
+/// Sends one packet with descriptors.
+pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LAYERS_MAX))];
+    let mut control = SendAncillaryBuffer::new(&mut space);
+    if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
+        return Err(Errno::NOBUFS);
+    }
+    sendmsg(socket, &[IoSlice::new(bytes)], &mut control, SendFlags::NOSIGNAL)?;
+    Ok(())
+}
+
+/// Receives one packet with its descriptors; an empty one means that the other end is closed.
+pub(crate) fn receive(socket: BorrowedFd<'_>) -> rustix::io::Result<(Vec<u8>, Vec<OwnedFd>)> {
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LAYERS_MAX))];
+    let mut control = RecvAncillaryBuffer::new(&mut space);
+    let mut bytes = vec![0; MESSAGE_MAX];
+    let got = recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    if got.flags.intersects(ReturnFlags::CTRUNC | ReturnFlags::TRUNC) {
+        return Err(Errno::MSGSIZE);
+    }
+    bytes.truncate(got.bytes);
+    let mut fds = Vec::new();
+    for message in control.drain() {
+        if let RecvAncillaryMessage::ScmRights(received) = message {
+            fds.extend(received);
+        }
+    }
+    Ok((bytes, fds))
+}
+
+/// Tells the outer process why the job's program will not run.
+pub(crate) fn send_refusal(socket: BorrowedFd<'_>, refusal: &Refusal) {
+    let mut refusal = refusal.clone();
+    refusal.detail = refusal.detail.chars().take(512).collect();
+    let mut bytes = vec![b'E'];
+    bytes.extend(serde_json::to_vec(&refusal).unwrap_or_default());
+    // If the outer process is gone, nobody is left to be told.
+    let _ = send(socket, &bytes, &[]);
+}
+
+/// Tells the outer process how the job's program ended.
+pub(crate) fn send_ended(socket: BorrowedFd<'_>, status: i32) {
+    let mut bytes = vec![b'X'];
+    bytes.extend(status.to_le_bytes());
+    let _ = send(socket, &bytes, &[]);
+}
+
+/// Hands the writable layer to the outer process.
+pub(crate) fn send_scratch(socket: BorrowedFd<'_>, scratch: BorrowedFd<'_>) -> rustix::io::Result<()> {
+    send(socket, b"S", &[scratch])
+}
+
+/// True while the other end is open and silent, which is all it should be.
+pub(crate) fn is_peer_alive(socket: BorrowedFd<'_>) -> bool {
+    let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+    matches!(rustix::net::recv(socket, &mut [0u8; 1], flags), Err(Errno::AGAIN))
+}
+
+/// Receives and decodes one message of the job's first process.
+pub(crate) fn receive_message(socket: BorrowedFd<'_>) -> rustix::io::Result<Message> {
+    let (bytes, mut fds) = receive(socket)?;
+    match (bytes.split_first(), fds.pop()) {
+        (None, _) => Ok(Message::Gone),
+        (Some((b'S', [])), Some(fd)) => Ok(Message::Scratch(fd)),
+        (Some((b'X', rest)), None) => {
+            Ok(Message::Ended(i32::from_le_bytes(rest.try_into().map_err(|_| Errno::BADMSG)?)))
+        }
+        (Some((b'E', rest)), None) => {
+            Ok(Message::Refused(serde_json::from_slice(rest).map_err(|_| Errno::BADMSG)?))
+        }
+        _ => Err(Errno::BADMSG),
+    }
+}

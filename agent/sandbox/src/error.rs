@@ -1,0 +1,143 @@
+//! What can go wrong before, around and after a job, by the operation that failed.
+
+use std::io;
+use std::path::PathBuf;
+
+use assay_jailer::report::Refusal;
+
+use crate::job::JobError;
+use crate::unpack::UnpackError;
+
+/// Why a job was not run, or could not be accounted for.
+///
+/// A job that ran and failed is not an error but an
+/// [`Exit`](crate::outcome::Exit).
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum SandboxError {
+    /// The job file is not one.
+    #[error("job file")]
+    ParseJob(#[from] JobError),
+    /// The job asks for something that this sandbox does not do yet.
+    #[error("{what} is not supported: {advice}")]
+    Unsupported {
+        /// What the job asks for.
+        what: &'static str,
+        /// What to do instead.
+        advice: &'static str,
+    },
+    /// The job wants cgroup limits and this machine cannot give them.
+    #[error(
+        "no cgroup v2 controllers ({missing}) below {parent}: set limits = \"rlimit\" in [job.resources] \
+         for development, or delegate them to the agent"
+    )]
+    NoControllers {
+        /// Names of the missing controllers.
+        missing: String,
+        /// Where they were looked for.
+        parent: PathBuf,
+    },
+    /// A cgroup file could not be read or written.
+    #[error("cgroup {path}")]
+    Cgroup {
+        /// The file.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The image layout breaks a rule.
+    #[error("image {part}: {rule}")]
+    Image {
+        /// Which part of the layout.
+        part: String,
+        /// The rule, in words.
+        rule: String,
+    },
+    /// A file of the image layout could not be read.
+    #[error("image file {path}")]
+    ReadImage {
+        /// The file, relative to the layout.
+        path: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// JSON in the image layout is not what its media type says.
+    #[error("image {part} is not valid JSON of its type")]
+    DecodeImage {
+        /// Which part of the layout.
+        part: String,
+        /// The cause.
+        source: serde_json::Error,
+    },
+    /// Bytes do not have the digest under which they were asked for.
+    #[error("{what} has digest {found}, expected {expected}")]
+    Digest {
+        /// Which bytes.
+        what: String,
+        /// Lower-case hexadecimal SHA-256 that was expected.
+        expected: String,
+        /// Lower-case hexadecimal SHA-256 that was found.
+        found: String,
+    },
+    /// A layer could not be unpacked.
+    #[error("layer {layer}")]
+    Unpack {
+        /// The layer's digest.
+        layer: String,
+        /// The cause.
+        source: UnpackError,
+    },
+    /// The state directory could not be used.
+    #[error("state {path}: {action}")]
+    State {
+        /// The path.
+        path: PathBuf,
+        /// What was being done to it.
+        action: &'static str,
+        /// The cause.
+        source: io::Error,
+    },
+    /// Every slot, and so every id range, is taken by a running job.
+    #[error("all {slots} job slots are in use")]
+    Busy {
+        /// How many there are.
+        slots: u32,
+    },
+    /// The jailer is nowhere to be found.
+    #[error("assay-jailer is neither at {0:?} nor in /usr/lib/assay")]
+    FindJailer(PathBuf),
+    /// The jailer could not be started, spoken to, or understood.
+    #[error("jailer: {action}")]
+    Jailer {
+        /// What was being done.
+        action: &'static str,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The jailer refused: this machine cannot confine the job.
+    #[error("the job could not be confined")]
+    Confine(#[source] Refusal),
+    /// The job's outputs could not be collected.
+    #[error("output {path}")]
+    Collect {
+        /// Path inside the job.
+        path: String,
+        /// The cause.
+        source: io::Error,
+    },
+}
+
+impl SandboxError {
+    pub(crate) fn state(path: impl Into<PathBuf>, action: &'static str) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::State { path, action, source }
+    }
+
+    pub(crate) fn jailer(action: &'static str) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self::Jailer { action, source }
+    }
+
+    pub(crate) fn image(part: impl Into<String>, rule: impl Into<String>) -> Self {
+        Self::Image { part: part.into(), rule: rule.into() }
+    }
+}

@@ -1,0 +1,226 @@
+//! `run`: core and link as children of one process.
+//!
+//! Core's end is the end; link is started again when it dies. Both die with us,
+//! even when we are killed: each asks the kernel for that itself and then looks
+//! whether we are still there, because we may have died before it asked.
+//!
+//! Children sit in process groups of their own, so that Ctrl-C reaches us alone
+//! and they end in order: core first, which tells its validators through link.
+
+use std::{
+    io,
+    os::unix::fs::PermissionsExt as _,
+    path::{Path, PathBuf},
+    process::ExitStatus,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::{
+        prctl,
+        signal::{Signal, kill},
+    },
+    unistd::{Pid, getppid},
+};
+use tokio::{
+    net::UnixDatagram,
+    process::{Child, Command},
+    signal::unix::{SignalKind, signal},
+};
+
+use super::error::CliError;
+use crate::config::Config;
+
+/// Link's first wait after a death; it doubles to [`LONGEST_WAIT`].
+const FIRST_WAIT: Duration = Duration::from_millis(500);
+const LONGEST_WAIT: Duration = Duration::from_secs(30);
+/// A link that lived this long starts from [`FIRST_WAIT`] again.
+const HEALTHY: Duration = Duration::from_secs(60);
+/// How long core may take to end in order; jobs are stopped and the session is closed meanwhile.
+const CORE_GRACE: Duration = Duration::from_secs(20);
+const LINK_GRACE: Duration = Duration::from_secs(5);
+/// Name of the socket on which core says that it is ready.
+const NOTIFY_SOCKET: &str = "notify.sock";
+
+/// In a child: dies when its parent does. False when `parent` is gone already.
+pub(super) fn die_with_parent(parent: i32) -> io::Result<bool> {
+    // KILL: whoever lost its supervisor to SIGKILL must not overlap with the next one.
+    prctl::set_pdeathsig(Signal::SIGKILL)?;
+    Ok(getppid() == Pid::from_raw(parent))
+}
+
+/// Runs core and link until core ends or a signal asks for the end. Returns the exit code.
+pub(super) fn run(config: &Config, config_file: Option<&Path>, verbose: u8) -> Result<u8, CliError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(CliError::Supervise)?;
+    let exe = std::env::current_exe().map_err(CliError::Supervise)?;
+    let starter = Starter { exe, config_file: config_file.map(Path::to_owned), verbose };
+    runtime.block_on(supervise(&starter, &config.node.runtime_dir)).map_err(CliError::Supervise)
+}
+
+/// How children are started.
+struct Starter {
+    exe: PathBuf,
+    config_file: Option<PathBuf>,
+    verbose: u8,
+}
+
+impl Starter {
+    fn command(&self, name: &str) -> Command {
+        let mut command = Command::new(&self.exe);
+        command.arg(name).arg("--die-with-parent").arg(std::process::id().to_string());
+        if let Some(file) = &self.config_file {
+            command.arg("--config").arg(file);
+        }
+        command.args((0..self.verbose).map(|_| "-v"));
+        // The watchdog names us; children speak through our socket or not at all.
+        command.env_remove("WATCHDOG_PID").env_remove("NOTIFY_SOCKET");
+        command.process_group(0).kill_on_drop(true).stdin(std::process::Stdio::null());
+        command
+    }
+}
+
+async fn supervise(starter: &Starter, runtime_dir: &Path) -> io::Result<u8> {
+    let notify = Relay::bind(runtime_dir)?;
+    let mut core = starter.command("core").env("NOTIFY_SOCKET", &notify.path).spawn()?;
+    let mut link = Link::start(starter)?;
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let status = loop {
+        tokio::select! {
+            status = core.wait() => break status?,
+            () = link.keep(starter) => {}
+            () = notify.relay() => {}
+            _ = terminate.recv() => break end(&mut core, CORE_GRACE).await?,
+            _ = interrupt.recv() => break end(&mut core, CORE_GRACE).await?,
+        }
+    };
+    if let Some(child) = &mut link.child {
+        end(child, LINK_GRACE).await?;
+    }
+    Ok(code(status))
+}
+
+/// Core's own code; 3 when a signal ended it.
+fn code(status: ExitStatus) -> u8 {
+    if let Some(code) = status.code() {
+        return u8::try_from(code).unwrap_or(3);
+    }
+    log::error!("core was ended by a signal: {status}");
+    3
+}
+
+/// Asks a child to end, and makes it when it takes longer than `grace`.
+async fn end(child: &mut Child, grace: Duration) -> io::Result<ExitStatus> {
+    if let Some(pid) = child.id().and_then(|pid| i32::try_from(pid).ok()) {
+        // Not yet waited for, so the id is still this child's.
+        kill(Pid::from_raw(pid), Signal::SIGTERM)?;
+    }
+    match tokio::time::timeout(grace, child.wait()).await {
+        Ok(status) => status,
+        Err(_) => {
+            log::warn!("a process did not end within {} s and was killed", grace.as_secs());
+            child.kill().await?;
+            child.wait().await
+        }
+    }
+}
+
+/// The link process and when to start it again.
+struct Link {
+    child: Option<Child>,
+    started: Instant,
+    wait: Duration,
+}
+
+impl Link {
+    fn start(starter: &Starter) -> io::Result<Self> {
+        let child = Some(starter.command("link").spawn()?);
+        Ok(Self { child, started: Instant::now(), wait: FIRST_WAIT })
+    }
+
+    /// Waits for the next change: a death, or the time to start again. Safe to drop at any await.
+    async fn keep(&mut self, starter: &Starter) {
+        if let Some(child) = &mut self.child {
+            let ended = child.wait().await;
+            self.child = None;
+            self.wait = next_wait(self.wait, self.started.elapsed());
+            let how = ended.map_or_else(|error| error.to_string(), |status| status.to_string());
+            log::warn!("link ended ({how}); starting it again in {} ms", self.wait.as_millis());
+            self.started = Instant::now();
+            return;
+        }
+        tokio::time::sleep(self.wait.saturating_sub(self.started.elapsed())).await;
+        self.started = Instant::now();
+        match starter.command("link").spawn() {
+            Ok(child) => self.child = Some(child),
+            Err(error) => log::error!("cannot start link: {error}"),
+        }
+    }
+}
+
+fn next_wait(last: Duration, lived: Duration) -> Duration {
+    if lived >= HEALTHY { FIRST_WAIT } else { (last * 2).min(LONGEST_WAIT) }
+}
+
+/// Passes what core tells its service manager on to ours (sd_notify(3)).
+struct Relay {
+    socket: UnixDatagram,
+    path: PathBuf,
+}
+
+impl Relay {
+    fn bind(runtime_dir: &Path) -> io::Result<Self> {
+        std::fs::create_dir_all(runtime_dir)?;
+        let path = runtime_dir.join(NOTIFY_SOCKET);
+        match std::fs::remove_file(&path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let socket = UnixDatagram::bind(&path)?;
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600))?;
+        Ok(Self { socket, path })
+    }
+
+    /// Waits for one message and passes it on.
+    async fn relay(&self) {
+        let mut message = [0; 4096];
+        let Ok(length) = self.socket.recv(&mut message).await else { return };
+        let text = String::from_utf8_lossy(message.get(..length).unwrap_or_default());
+        let states: Vec<_> = text.lines().filter(|line| may_pass(line)).map(sd_notify::NotifyState::Custom).collect();
+        if let Err(error) = sd_notify::notify(false, &states) {
+            log::warn!("cannot notify the service manager: {error}");
+        }
+    }
+}
+
+/// What core may say in our name; `MAINPID=` and file descriptors are not among it.
+fn may_pass(line: &str) -> bool {
+    ["READY=", "STATUS=", "WATCHDOG=", "STOPPING=", "EXTEND_TIMEOUT_USEC="].iter().any(|key| line.starts_with(key))
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        // Left behind it would be removed at the next start.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn link_waits_longer_each_time_and_forgives_after_a_good_run() {
+        let short = Duration::from_secs(1);
+        assert_eq!(next_wait(FIRST_WAIT, short), Duration::from_secs(1));
+        assert_eq!(next_wait(Duration::from_secs(20), short), LONGEST_WAIT);
+        assert_eq!(next_wait(LONGEST_WAIT, HEALTHY), FIRST_WAIT);
+    }
+
+    #[test]
+    fn core_may_not_change_the_main_process() {
+        assert!(may_pass("READY=1") && may_pass("STATUS=beat 7"));
+        assert!(!may_pass("MAINPID=1") && !may_pass("FDSTORE=1"));
+    }
+}

@@ -1,0 +1,135 @@
+//! The file with all its comments, for `--print-config`.
+
+use std::{
+    fmt::{Display, Write as _},
+    path::Path,
+};
+
+use super::{Config, Validator};
+
+impl Config {
+    /// This configuration as a commented file; reading it back gives an equal one.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut page = Page(String::new());
+        page.comment("Assay's agent. Every key may be left out; what is written here is what is in force.");
+        page.comment("Unknown keys are refused. Check a file with: assay-agent --config FILE --print-config");
+        node(&mut page, self);
+        network(&mut page, self);
+        validators(&mut page, &self.validator);
+        tpm_and_boot(&mut page, self);
+        cadence_and_gpu(&mut page, self);
+        sandbox(&mut page, self);
+        page.0
+    }
+}
+
+fn node(page: &mut Page, config: &Config) {
+    page.table("[node]");
+    page.comment("Ledger, image layers and job outputs. Survives a reboot.");
+    page.path("state_dir", &config.node.state_dir);
+    page.comment("Sockets. At most 90 bytes long.");
+    page.path("runtime_dir", &config.node.runtime_dir);
+}
+
+fn network(page: &mut Page, config: &Config) {
+    page.table("[network]");
+    page.comment("The network's id, as in its validators' trust files: letters, digits, '-', '_', '.'.");
+    page.text("id", &config.network.id);
+    page.comment("Of a thousand beacon slots, how many call for an anchor: 1 to 1000, as in the trust files.");
+    page.value("anchor_per_mille", config.network.anchor_per_mille);
+}
+
+fn validators(page: &mut Page, all: &[Validator]) {
+    page.0.push('\n');
+    page.comment("Validators, at most 16; without one the node keeps its ledger and tells nobody.");
+    page.comment("`assay-validator init` prints this table with both keys in hexadecimal.");
+    if all.is_empty() {
+        page.comment("[[validator]]");
+        page.comment("name = \"first\"");
+        page.comment("url = \"https://validator.example:8443\"");
+        page.comment("key = \"(64 digits)\"         its signing key");
+        page.comment("tls_spki = \"(64 digits)\"    SHA-256 of its TLS certificate's SubjectPublicKeyInfo");
+    }
+    for one in all {
+        page.0.push_str("[[validator]]\n");
+        page.text("name", &one.name);
+        page.text("url", &one.url);
+        page.comment("Its signing key.");
+        page.text("key", &format!("{:?}", one.key));
+        page.comment("SHA-256 of its TLS certificate's SubjectPublicKeyInfo.");
+        page.text("tls_spki", &one.tls_spki.to_string());
+    }
+}
+
+fn tpm_and_boot(page: &mut Page, config: &Config) {
+    page.table("[tpm]");
+    page.comment("A device path, or swtpm:host=ADDRESS,port=PORT for a software TPM.");
+    page.text("backend", &config.tpm.backend);
+    page.comment("True with a software TPM. It goes into the evidence, and the identity axis stays at I0.");
+    page.value("simulated", config.tpm.simulated);
+    page.table("[boot]");
+    page.comment("The firmware's measurement log.");
+    page.path("firmware_log", &config.boot.firmware_log);
+    page.comment("True: write a firmware log ourselves and extend it into the simulated TPM.");
+    page.value("simulated", config.boot.simulated);
+    page.comment("systemd's measurement log. A missing file is fine.");
+    page.path("userspace_log", &config.boot.userspace_log);
+    page.comment("The kernel's IMA log, for example /sys/kernel/security/ima/binary_runtime_measurements.");
+    page.optional_path("ima_log", config.boot.ima_log.as_deref());
+}
+
+fn cadence_and_gpu(page: &mut Page, config: &Config) {
+    page.table("[cadence]");
+    page.comment("Milliseconds from one beat to the next: 100 to 600000.");
+    page.value("beat_ms", config.cadence.beat_ms);
+    page.comment("Milliseconds from one GPU sample to the next: 10 to 60000, at most beat_ms.");
+    page.value("sample_ms", config.cadence.sample_ms);
+    page.table("[gpu]");
+    page.comment("Whether GPUs are looked for.");
+    page.value("enabled", config.gpu.enabled);
+    page.comment("NVML: a file name that the loader finds, or an absolute path.");
+    page.text("library", &config.gpu.library);
+}
+
+fn sandbox(page: &mut Page, config: &Config) {
+    page.table("[sandbox]");
+    page.comment("The jailer. Without this key: beside assay-agent, then in /usr/lib/assay.");
+    page.optional_path("jailer", config.sandbox.jailer.as_deref());
+    page.comment("First host user and group id for jobs, 65536 for each that runs: 65536 to 3000000000.");
+    page.comment("Keep it clear of /etc/subuid and /etc/subgid.");
+    page.value("id_base", config.sandbox.id_base);
+}
+
+/// The text so far. Writing to a `String` cannot fail.
+struct Page(String);
+
+impl Page {
+    fn table(&mut self, header: &str) {
+        let _ = writeln!(self.0, "\n{header}");
+    }
+
+    fn comment(&mut self, text: &str) {
+        let _ = writeln!(self.0, "# {text}");
+    }
+
+    fn value(&mut self, key: &str, value: impl Display) {
+        let _ = writeln!(self.0, "{key} = {value}");
+    }
+
+    fn text(&mut self, key: &str, text: &str) {
+        self.value(key, toml::Value::String(text.to_owned()));
+    }
+
+    /// Paths came out of a UTF-8 file or a default, so nothing is lost here.
+    fn path(&mut self, key: &str, path: &Path) {
+        self.text(key, &path.to_string_lossy());
+    }
+
+    fn optional_path(&mut self, key: &str, path: Option<&Path>) {
+        match path {
+            Some(path) => self.path(key, path),
+            None => self.comment(&format!("{key} = \"/path\"")),
+        }
+    }
+}

@@ -1,0 +1,4 @@
+//! Everything that runs on a provider machine, as one program.
+
+pub mod config;
+pub mod control;

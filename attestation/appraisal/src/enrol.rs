@@ -1,0 +1,262 @@
+//! Enrolment: the validator's checks before it signs a record, and everyone's checks of a record.
+
+use assay_ledger::ByteVec;
+use assay_ledger::anchor::AttestationKey;
+use assay_ledger::enrolment::{
+    EnrolAnswer, EnrolChallenge, EnrolRequest, EnrolmentRecord, TpmClass, node_id, proof_input,
+    quote_extra_data, transcript,
+};
+use assay_ledger::session::{Attested, SESSION_PCRS};
+use assay_tpm::{Attest, HashAlg, Name, PcrSelection, PcrSet, Public, check_ak};
+use assay_wire::{Digest, Envelope, Kind, limits};
+use hmac::{Hmac, Mac as _};
+use sha2::Sha256;
+
+use crate::ek::{self, EkCertificate};
+use crate::facts::NodeFacts;
+use crate::finding::{Check, Finding, Findings, Severity};
+use crate::policy::Policy;
+use crate::trust::Trust;
+
+/// The most certificates that a request may carry.
+const MAX_CERTIFICATES: usize = 4;
+
+/// What a validator needs to challenge a node.
+#[derive(Debug, Clone)]
+pub struct EnrolFacts {
+    /// The node's id.
+    pub node: Digest,
+    /// Its EK.
+    pub ek: Public,
+    /// Name of the AK to be activated.
+    pub ak_name: Name,
+    /// What stands behind the EK, as far as the certificate tells.
+    pub class: TpmClass,
+    /// Manufacturer and model; empty without a certificate.
+    pub model: String,
+}
+
+fn refuse(id: &'static str, checked: &str, seen: impl std::fmt::Display) -> Finding {
+    Finding::fatal(id, "DESIGN 4.1", checked, seen)
+}
+
+/// Checks a request before any challenge is made for it.
+///
+/// # Errors
+/// The finding that ends the enrolment.
+pub fn check_request(request: &EnrolRequest, _trust: &Trust) -> Result<EnrolFacts, Finding> {
+    let count = request.ek_certificates.len();
+    if count > MAX_CERTIFICATES {
+        return Err(refuse("enrolment.certificates", "at most four EK certificates", count));
+    }
+    let long = |bytes: &[u8]| bytes.len() > limits::TPM_STRUCTURE;
+    if long(&request.ek_public) || long(&request.ak_public) {
+        return Err(refuse("enrolment.size", "public areas are small", "more than 4096 bytes"));
+    }
+    let ek = Public::parse(&request.ek_public).map_err(|e| refuse("enrolment.ek", "the EK parses", e))?;
+    let ak = Public::parse(&request.ak_public).map_err(|e| refuse("enrolment.ak", "the AK parses", e))?;
+    check_ak(&ak).map_err(|e| refuse("enrolment.ak", "the AK is a restricted signing key", e))?;
+    let certificate = ek_certificate(&request.ek_certificates, &ek)?;
+    Ok(EnrolFacts {
+        node: node_id(&request.ek_public),
+        ek,
+        ak_name: ak.name().map_err(|e| refuse("enrolment.ak", "the AK has a Name", e))?,
+        class: ek::class(certificate.as_ref(), None),
+        model: certificate.as_ref().map(model).unwrap_or_default(),
+    })
+}
+
+/// The canonical EK's certificate, when the node has one; it must be for this EK.
+fn ek_certificate(certificates: &[ByteVec], ek: &Public) -> Result<Option<EkCertificate>, Finding> {
+    let Some(first) = certificates.first() else { return Ok(None) };
+    if first.len() > limits::CERTIFICATE {
+        return Err(refuse("enrolment.certificate", "the EK certificate is small", first.len()));
+    }
+    let certificate = EkCertificate::parse(first)
+        .map_err(|e| refuse("enrolment.certificate", "the EK certificate parses", e))?;
+    if !certificate.is_for(ek) {
+        return Err(refuse("enrolment.certificate-key", "the EK certificate is for this EK", "another key"));
+    }
+    Ok(Some(certificate))
+}
+
+fn model(certificate: &EkCertificate) -> String {
+    format!("{} {}", certificate.manufacturer, certificate.model).trim().to_owned()
+}
+
+/// Checks the answer to a challenge and writes the record to sign.
+///
+/// # Errors
+/// The finding that ends the enrolment.
+pub fn check_answer(
+    request: &EnrolRequest,
+    challenge: &EnrolChallenge,
+    secret: &[u8],
+    answer: &EnrolAnswer,
+    trust: &Trust,
+    policy: &Policy,
+    now_ms: u64,
+) -> Result<EnrolmentRecord, Finding> {
+    let facts = check_request(request, trust)?;
+    let bound = transcript(request, challenge);
+    if answer.nonce != challenge.nonce {
+        return Err(refuse("enrolment.nonce", "the answer is to this challenge", answer.nonce));
+    }
+    check_proof(secret, &bound, &answer.proof)?;
+    let attest = check_quote(request, &bound, answer)?;
+    let certificate = ek_certificate(&request.ek_certificates, &facts.ek)?;
+    let record = EnrolmentRecord {
+        node: facts.node,
+        ek_public: request.ek_public.clone(),
+        ek_certificates: request.ek_certificates.clone(),
+        ak_public: request.ak_public.clone(),
+        class: ek::class(certificate.as_ref(), Some(attest.firmware_version)),
+        model: facts.model,
+        firmware_version: attest.firmware_version,
+        reset_count: attest.clock_info.reset_count,
+        issued_ms: now_ms,
+        expires_ms: now_ms.saturating_add(policy.record_ms),
+    };
+    let identity = identity(&record, record.class, trust);
+    if identity < policy.floor.identity {
+        let floor = format!("I{identity}, the policy asks for I{}", policy.floor.identity);
+        return Err(refuse("enrolment.identity", "the TPM is one that the policy takes", floor));
+    }
+    Ok(record)
+}
+
+/// Only the TPM that holds both EK and AK could unwrap the secret (TPM 2.0 Part 1 24).
+fn check_proof(secret: &[u8], transcript: &Digest, proof: &Digest) -> Result<(), Finding> {
+    let failed = |seen| refuse("enrolment.activation", "EK and AK live in one TPM", seen);
+    let mut mac = Hmac::<Sha256>::new_from_slice(secret).map_err(|_| failed("no secret"))?;
+    mac.update(&proof_input(transcript).0);
+    mac.verify_slice(&proof.0).map_err(|_| failed("the proof does not hold"))
+}
+
+fn check_quote(request: &EnrolRequest, transcript: &Digest, answer: &EnrolAnswer) -> Result<Attest, Finding> {
+    let failed = |seen: String| refuse("enrolment.quote", "the AK quotes over this exchange", seen);
+    let ak = AttestationKey::parse(&request.ak_public).map_err(|e| failed(e.to_string()))?;
+    let attested = Attested { attest: answer.attest.clone(), signature: answer.signature.clone() };
+    let attest = ak.check(&attested, &quote_extra_data(transcript)).map_err(|e| failed(e.to_string()))?;
+    let quote = attest.quote().map_err(|e| failed(e.to_string()))?;
+    if !is_session_selection(&quote.selection) {
+        return Err(failed("another PCR selection".to_owned()));
+    }
+    Ok(attest)
+}
+
+/// Whether a signed selection is exactly the SHA-256 PCRs that sessions quote.
+pub(crate) fn is_session_selection(selection: &[PcrSelection]) -> bool {
+    let Some(pcrs) = PcrSet::from_indices(&SESSION_PCRS) else { return false };
+    matches!(selection, [one] if one.alg == HashAlg::Sha256 && one.pcrs == pcrs)
+}
+
+/// Axis I of a record: what the verifier itself can see, lowered by what the record says.
+fn identity(record: &EnrolmentRecord, class: TpmClass, trust: &Trust) -> u8 {
+    match class {
+        TpmClass::Virtual => 0,
+        _ if trust.pinned_nodes.contains(&record.node) => 1,
+        _ => 0,
+    }
+}
+
+/// A record that was believed.
+pub(crate) struct Enrolled {
+    pub(crate) record: EnrolmentRecord,
+    pub(crate) hash: Digest,
+    pub(crate) identity: u8,
+    pub(crate) ak: AttestationKey,
+    pub(crate) facts: NodeFacts,
+}
+
+const SIGNER: Check = Check {
+    id: "enrolment.validator",
+    spec: "DESIGN 2",
+    checked: "the enrolment record is signed by a validator in the trust file",
+};
+const NODE: Check =
+    Check { id: "enrolment.node-id", spec: "DESIGN 4.1", checked: "the node id is the hash of the EK" };
+const KEYS: Check = Check {
+    id: "enrolment.keys",
+    spec: "DESIGN 4.1",
+    checked: "EK, EK certificate and AK are well-formed and belong together",
+};
+const VALID: Check =
+    Check { id: "enrolment.validity", spec: "DESIGN 4.1", checked: "the enrolment record is in force" };
+const IDENTITY: Check = Check { id: "identity.tpm", spec: "DESIGN 2", checked: "what stands behind the EK" };
+
+/// Appraises a record's envelope; findings say why it was not believed.
+pub(crate) fn appraise_record(
+    bytes: &[u8],
+    trust: &Trust,
+    now_ms: u64,
+    findings: &mut Findings,
+) -> Option<Enrolled> {
+    let envelope = Envelope::decode_as(Kind::Enrolment, bytes);
+    let envelope = findings.result(WELL_FORMED, "one envelope", envelope)?;
+    let Some(validator) = trust.validators.get(&envelope.kid) else {
+        findings.fail(
+            SIGNER,
+            Severity::Fatal,
+            "a validator in the trust file",
+            format!("unknown validator {}", envelope.kid.short()),
+        );
+        return None;
+    };
+    findings.result(SIGNER, &validator.name, envelope.verify(&validator.key, &trust.network))?;
+    let record: EnrolmentRecord = findings.result(WELL_FORMED, "one record", envelope.message())?;
+    if !findings.equal(NODE, node_id(&record.ek_public), record.node) {
+        return None;
+    }
+    let (ak, ek, certificate) = findings.result(KEYS, record.class.name(), keys(&record))?;
+    validity(&record, now_ms, findings);
+    let class = match ek::class(certificate.as_ref(), Some(record.firmware_version)) {
+        TpmClass::Virtual => TpmClass::Virtual,
+        _ => record.class,
+    };
+    let identity = identity(&record, class, trust);
+    findings.push(Finding::new(IDENTITY.id, Severity::Info, IDENTITY.spec, IDENTITY.checked).saw(format!(
+        "{} TPM {:?}: I{identity}",
+        class.name(),
+        record.model
+    )));
+    let facts = NodeFacts {
+        id: record.node.to_string(),
+        tpm_class: class.name(),
+        tpm_model: record.model.clone(),
+        ek: ek_kind(&ek),
+        enrolled_by: validator.name.clone(),
+        enrolled_ms: record.issued_ms,
+        expires_ms: record.expires_ms,
+    };
+    Some(Enrolled { hash: envelope.hash(), record, identity, ak, facts })
+}
+
+const WELL_FORMED: Check =
+    Check { id: "enrolment.form", spec: "DESIGN 4.6", checked: "the enrolment record decodes" };
+
+fn keys(record: &EnrolmentRecord) -> Result<(AttestationKey, Public, Option<EkCertificate>), String> {
+    let ek = Public::parse(&record.ek_public).map_err(|e| e.to_string())?;
+    let ak = AttestationKey::parse(&record.ak_public).map_err(|e| e.to_string())?;
+    check_ak(ak.public()).map_err(|e| e.to_string())?;
+    let certificate = ek_certificate(&record.ek_certificates, &ek);
+    let certificate = certificate.map_err(|f| f.seen.unwrap_or(f.checked))?;
+    Ok((ak, ek, certificate))
+}
+
+fn validity(record: &EnrolmentRecord, now_ms: u64, findings: &mut Findings) {
+    // Clocks of validator and verifier may differ a little; five minutes is the usual allowance.
+    const SKEW_MS: u64 = 300_000;
+    let (from, to) = (record.issued_ms, record.expires_ms);
+    match from <= now_ms.saturating_add(SKEW_MS) && now_ms < to {
+        true => findings.pass(VALID, format!("{} days left", (to - now_ms) / 86_400_000)),
+        false => findings.fail(VALID, Severity::Fatal, format!("{from}..{to} ms"), format!("{now_ms} ms")),
+    }
+}
+
+fn ek_kind(ek: &Public) -> String {
+    match ek.kind() {
+        assay_tpm::KeyKind::Rsa { modulus, .. } => format!("RSA-{}", modulus.len() * 8),
+        assay_tpm::KeyKind::Ecc { curve, .. } => format!("ECC {curve}"),
+    }
+}

@@ -1,0 +1,281 @@
+//! Session evidence: the enrolled AK quotes this boot over this session's keys.
+
+use assay_ledger::anchor::{AnchorContext, AttestationKey, TpmInstant};
+use assay_ledger::session::{
+    Evidence, Head, PcrValue, SESSION_PCRS, SessionStart, Simulated, quote_extra_data, time_extra_data,
+};
+use assay_tpm::{Attest, HashAlg, PcrSelection, pcr_digest};
+use assay_wire::{Digest, Envelope, Kind, WireError};
+
+use crate::appraise::Appraisal;
+use crate::axes::Axes;
+use crate::boot::appraise_boot;
+use crate::enrol::{Enrolled, appraise_record, is_session_selection};
+use crate::facts::{BootFacts, Facts, NodeFacts, SessionFacts};
+use crate::finding::{Check, Finding, Findings, Severity};
+use crate::policy::Policy;
+use crate::trust::Trust;
+
+const FORM: Check = Check { id: "evidence.form", spec: "DESIGN 4.6", checked: "the evidence decodes" };
+const SESSION_ID: Check =
+    Check { id: "session.id", spec: "DESIGN 4.3", checked: "the envelope names the session it carries" };
+const SIGNATURE: Check = Check {
+    id: "evidence.signature",
+    spec: "RFC 9052 4.4",
+    checked: "the evidence is signed by its session key",
+};
+const ENROLMENT: Check =
+    Check { id: "session.enrolment", spec: "DESIGN 4.1", checked: "the session names this enrolment record" };
+const SAME_NODE: Check =
+    Check { id: "session.node", spec: "DESIGN 4.1", checked: "the session is the enrolled node's" };
+const FRESH: Check =
+    Check { id: "session.fresh", spec: "RFC 9334 10", checked: "the session answers a challenge of now" };
+const ROLLBACK: Check = Check {
+    id: "session.previous",
+    spec: "DESIGN 4.3",
+    checked: "the ledger goes on where it was last seen",
+};
+const QUOTE: Check = Check {
+    id: "quote.signature",
+    spec: "TPM 2.0 Part 2 10.12.8",
+    checked: "the enrolled AK quoted over the session's keys",
+};
+const SELECTION: Check = Check {
+    id: "quote.selection",
+    spec: "TPM 2.0 Part 2 10.12.1",
+    checked: "the quote selects SHA-256 PCRs 0-9 and 11-15",
+};
+const PCR_LIST: Check = Check {
+    id: "quote.pcr-list",
+    spec: "DESIGN 4.2",
+    checked: "PCR values come for the selection that was signed",
+};
+const PCR_DIGEST: Check = Check {
+    id: "quote.pcr-digest",
+    spec: "TPM 2.0 Part 2 10.12.1",
+    checked: "the PCR values are the quoted ones",
+};
+const TIME: Check = Check {
+    id: "session.time",
+    spec: "TPM 2.0 Part 2 10.12.2",
+    checked: "the TPM told its time over this session",
+};
+const COUNTS: Check = Check {
+    id: "session.reset-count",
+    spec: "TPM 2.0 Part 2 10.11.1",
+    checked: "quote and time are of one power cycle",
+};
+const LOGS: Check =
+    Check { id: "boot.log-hash", spec: "DESIGN 4.2", checked: "the logs are the ones that the quote covers" };
+const SIMULATED: Check =
+    Check { id: "session.simulated", spec: "DESIGN 2", checked: "no part of the node is simulated" };
+
+/// A session that was accepted, ready to take beats and anchors.
+#[derive(Debug, Clone)]
+pub struct OpenSession {
+    /// The session's id.
+    pub id: Digest,
+    /// The node.
+    pub node: Digest,
+    /// What the quote bound.
+    pub start: SessionStart,
+    /// The AK from the enrolment record.
+    pub ak: AttestationKey,
+    /// What anchors are checked against.
+    pub context: AnchorContext,
+    /// Envelope hash of the evidence.
+    pub evidence_hash: Digest,
+}
+
+/// Evidence whose every check could be made.
+pub(crate) struct AppraisedSession {
+    pub(crate) open: OpenSession,
+    pub(crate) axes: Axes,
+    pub(crate) node: NodeFacts,
+    pub(crate) facts: SessionFacts,
+}
+
+/// Appraises evidence as it arrives, against the challenge that it answers and the last head known.
+///
+/// With no challenge (an exported file) freshness is reported as not checked. The session is given
+/// only when the verdict is accept.
+///
+/// # Errors
+/// [`WireError`] when the bytes are no evidence envelope at all.
+pub fn open_session(
+    bytes: &[u8],
+    trust: &Trust,
+    policy: &Policy,
+    now_ms: u64,
+    challenge: Option<&Digest>,
+    known: Option<&Head>,
+) -> Result<(Appraisal, Option<OpenSession>), WireError> {
+    Envelope::decode_as(Kind::Evidence, bytes)?;
+    let mut findings = Findings::default();
+    let session = appraise_evidence(bytes, trust, now_ms, &mut findings);
+    if let Some(session) = &session {
+        fresh(&session.open.start, challenge, &mut findings);
+        previous(&session.open.start, known, &mut findings);
+        judge_simulated(&session.open.start, policy, &mut findings);
+    }
+    let axes = session.as_ref().map(|s| s.axes);
+    let facts = session.as_ref().map(|s| Facts {
+        node: Some(s.node.clone()),
+        sessions: vec![s.facts.clone()],
+        ..Facts::default()
+    });
+    let appraisal = Appraisal::conclude(Kind::Evidence, axes, findings, facts.unwrap_or_default(), policy);
+    let open = session.map(|s| s.open).filter(|_| appraisal.accepted());
+    Ok((appraisal, open))
+}
+
+/// Everything about evidence that does not depend on when it arrives. `None` when it cannot be believed.
+pub(crate) fn appraise_evidence(
+    bytes: &[u8],
+    trust: &Trust,
+    now_ms: u64,
+    findings: &mut Findings,
+) -> Option<AppraisedSession> {
+    let envelope = findings.result(
+        FORM,
+        format!("{} bytes", bytes.len()),
+        Envelope::decode_as(Kind::Evidence, bytes),
+    )?;
+    let evidence: Evidence = findings.result(FORM, "one message", envelope.message())?;
+    let start = &evidence.session;
+    let id = start.id();
+    if !findings.equal(SESSION_ID, id, envelope.kid) {
+        return None;
+    }
+    findings.result(SIGNATURE, id.short(), envelope.verify(&start.key, &trust.network))?;
+    let enrolled = appraise_record(&evidence.enrolment, trust, now_ms, findings)?;
+    let belongs = findings.equal(ENROLMENT, enrolled.hash, start.enrolment)
+        && findings.equal(SAME_NODE, enrolled.record.node, start.node);
+    if !belongs {
+        return None;
+    }
+    let (attest, opened) = attestations(&evidence, &id, &enrolled.ak, findings)?;
+    let covered = findings.equal(LOGS, evidence.logs.digest(), start.boot_logs);
+    let boot =
+        if covered { appraise_boot(&evidence.logs, &evidence.pcrs, findings) } else { BootFacts::default() };
+    let facts = session_facts(start, &id, &opened, boot);
+    let axes = axes(&enrolled, start);
+    let context = AnchorContext { session: id, pcr_digest: attest.quote().ok()?.pcr_digest.clone(), opened };
+    let open = OpenSession {
+        id,
+        node: start.node,
+        start: evidence.session,
+        ak: enrolled.ak,
+        context,
+        evidence_hash: envelope.hash(),
+    };
+    Some(AppraisedSession { open, axes, node: enrolled.facts, facts })
+}
+
+/// Quote, PCRs and GetTime, in that order.
+fn attestations(
+    evidence: &Evidence,
+    id: &Digest,
+    ak: &AttestationKey,
+    findings: &mut Findings,
+) -> Option<(Attest, TpmInstant)> {
+    let attest = findings.result(QUOTE, "holds", ak.check(&evidence.quote, &quote_extra_data(id)))?;
+    let quote = findings.result(SELECTION, "a quote", attest.quote())?;
+    if !is_session_selection(&quote.selection) {
+        findings.fail(SELECTION, Severity::Fatal, "sha256:0-9,11-15", selection_text(&quote.selection));
+        return None;
+    }
+    let listed: Vec<u8> = evidence.pcrs.iter().map(|p| p.pcr).collect();
+    if listed != SESSION_PCRS {
+        findings.fail(PCR_LIST, Severity::Fatal, format!("{SESSION_PCRS:?}"), format!("{listed:?}"));
+        return None;
+    }
+    let recomputed = digest_of(&quote.selection, &evidence.pcrs).unwrap_or_default();
+    if !findings.equal(PCR_DIGEST, hex::encode(&quote.pcr_digest), hex::encode(recomputed)) {
+        return None;
+    }
+    let instant = ak.check_time(&evidence.time, &time_extra_data(id));
+    let opened = findings.result(TIME, "holds", instant)?;
+    let quoted = format!("{}/{}", attest.clock_info.reset_count, attest.clock_info.restart_count);
+    let told = format!("{}/{}", opened.reset_count, opened.restart_count);
+    findings.equal(COUNTS, quoted, told).then_some((attest, opened))
+}
+
+fn digest_of(selection: &[PcrSelection], pcrs: &[PcrValue]) -> Option<Vec<u8>> {
+    let value = |alg, index| {
+        let found = pcrs.iter().find(|p| alg == HashAlg::Sha256 && p.pcr == index);
+        found.map(|p| p.value.0.to_vec())
+    };
+    pcr_digest(selection, &value, HashAlg::Sha256)
+}
+
+fn selection_text(selection: &[PcrSelection]) -> String {
+    let banks: Vec<_> =
+        selection.iter().map(|s| format!("{}:{:?}", s.alg, s.pcrs.iter().collect::<Vec<_>>())).collect();
+    if banks.is_empty() { "nothing".to_owned() } else { banks.join(" ") }
+}
+
+fn axes(enrolled: &Enrolled, start: &SessionStart) -> Axes {
+    let identity = if start.simulated.contains(&Simulated::Tpm) { 0 } else { enrolled.identity };
+    // P1 needs a release's reference values, G1 a P2 platform; neither is in a trust file yet.
+    Axes { identity, platform: 0, gpu: 0 }
+}
+
+fn fresh(start: &SessionStart, challenge: Option<&Digest>, findings: &mut Findings) {
+    match challenge {
+        Some(challenge) => {
+            findings.equal(FRESH, *challenge, start.challenge);
+        }
+        None => findings.push(
+            Finding::new(FRESH.id, Severity::Info, FRESH.spec, FRESH.checked)
+                .saw("not checked: an exported file"),
+        ),
+    }
+}
+
+/// A restored disk continues an older head than the one a validator holds.
+fn previous(start: &SessionStart, known: Option<&Head>, findings: &mut Findings) {
+    let text = |head: &Head| format!("{} at beat {}", head.session.short(), head.seq);
+    match (known, &start.previous) {
+        (None, _) => {}
+        (Some(known), Some(previous)) if previous.session == known.session && previous.seq >= known.seq => {
+            findings.pass(ROLLBACK, text(previous));
+        }
+        (Some(known), None) => {
+            findings.fail(ROLLBACK, Severity::Warning, text(known), "a fresh ledger: history lost")
+        }
+        (Some(known), Some(previous)) => {
+            findings.fail(ROLLBACK, Severity::Fatal, text(known), text(previous))
+        }
+    }
+}
+
+/// What the node says is simulated is allowed or not by the policy.
+pub(crate) fn judge_simulated(start: &SessionStart, policy: &Policy, findings: &mut Findings) {
+    if start.simulated.is_empty() {
+        return findings.pass(SIMULATED, "nothing, by the node's word");
+    }
+    let parts: Vec<_> = start.simulated.iter().map(|part| part.name()).collect();
+    let severity = if policy.simulated { Severity::Info } else { Severity::Fatal };
+    findings.fail(SIMULATED, severity, "nothing", parts.join(", "));
+}
+
+fn session_facts(start: &SessionStart, id: &Digest, opened: &TpmInstant, boot: BootFacts) -> SessionFacts {
+    SessionFacts {
+        id: id.to_string(),
+        agent: start.agent.clone(),
+        cpu: start.machine.cpu.clone(),
+        cpus: start.machine.cpus,
+        memory_mib: start.machine.memory_mib,
+        kernel: start.machine.kernel.clone(),
+        virtualization: start.machine.virtualization.clone(),
+        gpus: start.gpus.clone(),
+        simulated: start.simulated.iter().map(|part| part.name()).collect(),
+        reset_count: opened.reset_count,
+        firmware_version: format!("{:016x}", opened.firmware_version),
+        boot,
+        beats: 0,
+        anchors: 0,
+        ended: false,
+    }
+}

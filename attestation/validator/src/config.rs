@@ -1,0 +1,232 @@
+//! A validator's directory and its configuration file.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::Deserialize;
+
+use crate::error::{Error, read_text};
+
+/// Where things are in a validator's directory.
+#[derive(Debug, Clone)]
+pub struct Home(PathBuf);
+
+impl Home {
+    /// The directory at this path; nothing is looked at yet.
+    pub fn new(dir: impl Into<PathBuf>) -> Self {
+        Self(dir.into())
+    }
+
+    /// The directory itself.
+    pub fn dir(&self) -> &Path {
+        &self.0
+    }
+
+    /// `validator.toml`.
+    pub fn config(&self) -> PathBuf {
+        self.0.join("validator.toml")
+    }
+
+    /// The Ed25519 seed, as 64 hexadecimal digits.
+    pub fn key(&self) -> PathBuf {
+        self.0.join("validator.key")
+    }
+
+    /// The TLS certificate.
+    pub fn certificate(&self) -> PathBuf {
+        self.0.join("tls.crt")
+    }
+
+    /// The TLS key.
+    pub fn tls_key(&self) -> PathBuf {
+        self.0.join("tls.key")
+    }
+
+    /// The trust file.
+    pub fn trust(&self) -> PathBuf {
+        self.0.join("trust.toml")
+    }
+
+    /// The folder of policies.
+    pub fn policies(&self) -> PathBuf {
+        self.0.join("policies")
+    }
+
+    /// The store.
+    pub fn store(&self) -> PathBuf {
+        self.0.join("validator.db")
+    }
+
+    /// Held by the process that serves the directory.
+    pub fn lock(&self) -> PathBuf {
+        self.0.join("lock")
+    }
+}
+
+/// `validator.toml`: how this validator serves.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// Of the file; 1.
+    pub schema: u32,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// How much strangers may ask for.
+    #[serde(default)]
+    pub limits: Limits,
+}
+
+/// How much strangers may ask for.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// Connections at the same time.
+    pub connections: usize,
+    /// Seconds for a TLS handshake.
+    pub handshake_s: u64,
+    /// Seconds from the first byte of a request to the end of its header.
+    pub header_s: u64,
+    /// Seconds for a body.
+    pub body_s: u64,
+    /// Seconds that a connection may be silent between two requests.
+    pub idle_s: u64,
+    /// Seconds for which a nonce is good.
+    pub challenge_s: u64,
+    /// Nonces that may be outstanding.
+    pub challenges: usize,
+    /// MiB of request bodies in memory at the same time.
+    pub body_memory_mib: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            connections: 1024,
+            handshake_s: 10,
+            header_s: 10,
+            body_s: 20,
+            idle_s: 150,
+            challenge_s: 120,
+            challenges: 4096,
+            body_memory_mib: 64,
+        }
+    }
+}
+
+impl Limits {
+    pub(crate) fn handshake(&self) -> Duration {
+        Duration::from_secs(self.handshake_s)
+    }
+
+    pub(crate) fn body(&self) -> Duration {
+        Duration::from_secs(self.body_s)
+    }
+
+    /// The first number that makes no sense, if any.
+    fn fault(&self) -> Option<&'static str> {
+        let seconds = [self.handshake_s, self.header_s, self.body_s, self.idle_s, self.challenge_s];
+        if seconds.iter().any(|s| !(1..=3600).contains(s)) {
+            return Some("limits: seconds are between 1 and 3600");
+        }
+        if !(1..=65_536).contains(&self.connections) || !(1..=1_048_576).contains(&self.challenges) {
+            return Some("limits: connections up to 65536, challenges up to 1048576, neither 0");
+        }
+        // One body of the largest kind must fit, or none of them ever would.
+        (!(8..=4096).contains(&self.body_memory_mib)).then_some("limits.body_memory_mib: between 8 and 4096")
+    }
+}
+
+impl Config {
+    /// Reads `validator.toml`.
+    ///
+    /// # Errors
+    /// [`Error::ReadFile`] or [`Error::Config`], which names the key.
+    pub fn load(path: &Path) -> Result<Self, Error> {
+        let config = |detail| Error::Config { path: path.to_owned(), detail };
+        let parsed: Self = toml::from_str(&read_text(path)?).map_err(|e| config(e.to_string()))?;
+        if parsed.schema != 1 {
+            return Err(config("schema: this version reads schema 1".to_owned()));
+        }
+        match parsed.limits.fault() {
+            Some(fault) => Err(config(fault.to_owned())),
+            None => Ok(parsed),
+        }
+    }
+
+    /// The file with its comments, listening on `listen`, all limits at their defaults.
+    pub fn template(listen: SocketAddr) -> String {
+        let d = Limits::default();
+        format!(
+            "# How this assay-validator serves. Unknown keys are refused.\n\
+             # Whom it believes, the network's id and its cadence are in trust.toml.\n\
+             schema = 1\n\n\
+             # Address and port of the HTTPS service (TLS 1.3 only).\n\
+             listen = \"{listen}\"\n\n\
+             [limits]\n\
+             # Connections at the same time; one more is closed at once.\n\
+             connections = {}\n\
+             # Seconds for a TLS handshake.\n\
+             handshake_s = {}\n\
+             # Seconds from the first byte of a request to the end of its header.\n\
+             header_s = {}\n\
+             # Seconds for a request's body.\n\
+             body_s = {}\n\
+             # Seconds that a connection may be silent; more than the nodes' delivery interval.\n\
+             idle_s = {}\n\
+             # Seconds for which a nonce is good.\n\
+             challenge_s = {}\n\
+             # Nonces that may be outstanding; more are refused.\n\
+             challenges = {}\n\
+             # MiB of request bodies in memory at the same time.\n\
+             body_memory_mib = {}\n",
+            d.connections,
+            d.handshake_s,
+            d.header_s,
+            d.body_s,
+            d.idle_s,
+            d.challenge_s,
+            d.challenges,
+            d.body_memory_mib,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn load(text: &str) -> Result<Config, Error> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        Config::load(file.path())
+    }
+
+    fn template() -> String {
+        Config::template("127.0.0.1:7443".parse().unwrap())
+    }
+
+    #[test]
+    fn the_template_is_the_defaults() {
+        let config = load(&template()).unwrap();
+        assert_eq!(config.limits, Limits::default());
+        assert_eq!(config.listen.port(), 7443);
+    }
+
+    #[test]
+    fn unknown_keys_and_nonsense_are_refused() {
+        for (from, to) in [
+            ("schema = 1", "schema = 2"),
+            ("schema = 1", "schema = 1\nsurprise = 1"),
+            ("[limits]", "[limits]\nsurprise = 1"),
+            ("connections = 1024", "connections = 0"),
+            ("challenges = 4096", "challenges = 0"),
+            ("idle_s = 150", "idle_s = 0"),
+            ("body_memory_mib = 64", "body_memory_mib = 1"),
+            ("127.0.0.1:7443", "localhost"),
+        ] {
+            assert!(template().contains(from), "{from}");
+            assert!(matches!(load(&template().replace(from, to)), Err(Error::Config { .. })), "{to}");
+        }
+    }
+}

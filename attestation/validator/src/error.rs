@@ -1,0 +1,208 @@
+//! What can go wrong outside a verdict, and which exit code it means.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::{Path, PathBuf};
+
+use assay_appraisal::TrustError;
+use assay_wire::limits;
+
+/// An operation of the service or of a command failed.
+///
+/// Verdicts and refusals are values and never come this way.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// A file could not be read.
+    #[error("cannot read {}", path.display())]
+    ReadFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A file is larger than anything of its kind may be.
+    #[error("{}: more than {limit} bytes", path.display())]
+    FileTooLarge {
+        /// The file.
+        path: PathBuf,
+        /// The limit in bytes.
+        limit: usize,
+    },
+    /// A file or directory could not be written.
+    #[error("cannot write {}", path.display())]
+    WriteFile {
+        /// The file or directory.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// `init` found a file of its own and left it alone.
+    #[error("{} is there already; nothing was changed", path.display())]
+    AlreadyThere {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The configuration cannot be used.
+    #[error("{}: {detail}", path.display())]
+    Config {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with the key or the line.
+        detail: String,
+    },
+    /// The trust file or a policy cannot be used.
+    #[error("cannot use {}", path.display())]
+    Trust {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: TrustError,
+    },
+    /// There is no policy of this name, neither beside the trust file nor built in.
+    #[error("no policy named {name:?}")]
+    Policy {
+        /// The name.
+        name: String,
+    },
+    /// An argument makes no sense.
+    #[error("{0}")]
+    Argument(String),
+    /// A TLS key or certificate could not be made.
+    #[error("cannot make a TLS certificate")]
+    MakeCertificate(#[source] rcgen::Error),
+    /// A TLS key or certificate file cannot be used.
+    #[error("{}: {detail}", path.display())]
+    TlsFile {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        detail: String,
+    },
+    /// Another process serves this directory.
+    #[error("{} is locked: another assay-validator serves this directory", path.display())]
+    Locked {
+        /// The lock file.
+        path: PathBuf,
+    },
+    /// The store failed.
+    #[error("store")]
+    Store(#[from] crate::store::StoreError),
+    /// The operating system gave no randomness.
+    #[error("no randomness from the operating system")]
+    Randomness(#[source] getrandom::Error),
+    /// The address could not be listened on.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// The address.
+        address: String,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// A thread, the runtime or a signal handler could not be started.
+    #[error("cannot start {what}")]
+    Start {
+        /// What.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The engine's thread ended before it was told to.
+    #[error("the engine stopped")]
+    Engine,
+    /// Output could not be written.
+    #[error("cannot write output")]
+    Output(#[source] io::Error),
+}
+
+impl Error {
+    /// 2 for wrong arguments, configuration or trust file; 3 for what could not be done.
+    pub fn exit_code(&self) -> u8 {
+        match self {
+            Self::AlreadyThere { .. }
+            | Self::Config { .. }
+            | Self::Trust { .. }
+            | Self::Policy { .. }
+            | Self::Argument(_)
+            | Self::MakeCertificate(_)
+            | Self::TlsFile { .. } => 2,
+            _ => 3,
+        }
+    }
+
+    /// What to do next, where that can be known.
+    pub fn hint(&self) -> Option<&'static str> {
+        match self {
+            Self::AlreadyThere { .. } => Some("choose an empty directory; keys are never overwritten"),
+            Self::Policy { .. } => Some("built-in policies are development, open and strict"),
+            Self::Locked { .. } => Some("stop the other process first"),
+            Self::Listen { .. } => Some("name a free address with --listen or in validator.toml"),
+            Self::ReadFile { path, .. } if path.ends_with("validator.toml") => {
+                Some("make the directory with assay-validator init")
+            }
+            _ => None,
+        }
+    }
+}
+
+/// The error and its sources on one line.
+pub fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(inner) = source {
+        text.push_str(": ");
+        text.push_str(&inner.to_string());
+        source = inner.source();
+    }
+    text
+}
+
+/// A whole file of at most an envelope's size.
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
+    let failed = |source| Error::ReadFile { path: path.to_owned(), source };
+    let mut bytes = Vec::new();
+    let limit = u64::try_from(limits::ENVELOPE).unwrap_or(u64::MAX);
+    File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)).map_err(failed)?;
+    match bytes.len() > limits::ENVELOPE {
+        true => Err(Error::FileTooLarge { path: path.to_owned(), limit: limits::ENVELOPE }),
+        false => Ok(bytes),
+    }
+}
+
+/// As [`read_file`], as text.
+pub(crate) fn read_text(path: &Path) -> Result<String, Error> {
+    String::from_utf8(read_file(path)?).map_err(|_| Error::ReadFile {
+        path: path.to_owned(),
+        source: io::Error::new(io::ErrorKind::InvalidData, "not UTF-8"),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_have_their_codes_and_the_chain_is_one_line() {
+        let source = io::Error::new(io::ErrorKind::NotFound, "gone");
+        let error = Error::ReadFile { path: "/x/validator.toml".into(), source };
+        assert_eq!(error.exit_code(), 3);
+        assert_eq!(chain(&error), "cannot read /x/validator.toml: gone");
+        assert!(error.hint().unwrap().contains("init"));
+        assert_eq!(Error::Policy { name: "x".into() }.exit_code(), 2);
+    }
+
+    #[test]
+    fn a_file_over_the_limit_is_not_read_into_memory() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("big");
+        File::create(&path).unwrap().set_len(1 << 40).unwrap();
+        assert!(matches!(read_file(&path), Err(Error::FileTooLarge { .. })));
+        std::fs::write(&path, [0xff]).unwrap();
+        assert!(matches!(read_text(&path), Err(Error::ReadFile { .. })));
+    }
+}

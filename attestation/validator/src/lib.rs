@@ -1,0 +1,1 @@
+//! The network side: service and command line.

@@ -1,0 +1,277 @@
+//! What a validator must not forget, in SQLite.
+//!
+//! Purpose: enrolments, sessions with their chains, records, offences and beacons
+//! survive a power cut the moment they are acknowledged: write-ahead log,
+//! `synchronous=FULL`, and an answer leaves only after its transaction has
+//! committed. One writer, the engine's thread; `nodes` reads beside it.
+//!
+//! Trust boundary: the file is the validator's own. A file of a newer version, of
+//! another program, network or validator is refused.
+//!
+//! Not here: nonces (memory only: a restart voids them), receipts (a function of
+//! what is stored), and any check of what is stored.
+
+mod node;
+mod overview;
+mod schema;
+mod session;
+
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Params, Row};
+
+pub use node::EnrolledNode;
+pub use overview::{NodeOverview, SessionOverview};
+pub use session::{NewSession, Offence, SessionRow, State, StoredRecord};
+
+/// The store could not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StoreError {
+    /// The file could not be opened or prepared.
+    #[error("cannot open {}", path.display())]
+    Open {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// The file belongs to something else.
+    #[error("{}: {detail}", path.display())]
+    Foreign {
+        /// The file.
+        path: PathBuf,
+        /// To what.
+        detail: String,
+    },
+    /// A newer version wrote the file.
+    #[error("{}: schema {found}; this version reads up to {known}", path.display())]
+    Newer {
+        /// The file.
+        path: PathBuf,
+        /// Its schema version.
+        found: i64,
+        /// The newest that this version knows.
+        known: i64,
+    },
+    /// A statement failed.
+    #[error("cannot {what}")]
+    Query {
+        /// What was attempted.
+        what: &'static str,
+        /// Why.
+        #[source]
+        source: rusqlite::Error,
+    },
+    /// A stored value does not read back.
+    #[error("stored {what} does not read back")]
+    Corrupt {
+        /// The value.
+        what: &'static str,
+    },
+}
+
+/// An open store.
+#[derive(Debug)]
+pub struct Store {
+    db: Connection,
+}
+
+impl Store {
+    /// Opens the store for writing; makes it when it isn't there.
+    ///
+    /// # Errors
+    /// [`StoreError::Open`], [`StoreError::Newer`] or [`StoreError::Foreign`].
+    pub fn open(path: &Path, network: &str, validator: &str) -> Result<Self, StoreError> {
+        let open = |source| StoreError::Open { path: path.to_owned(), source };
+        let db = Connection::open(path).map_err(open)?;
+        db.set_prepared_statement_cache_capacity(64);
+        db.busy_timeout(std::time::Duration::from_secs(5)).map_err(open)?;
+        let store = Self { db };
+        match store.version(path)? {
+            0 => store.create(network, validator).map_err(open)?,
+            _ => store.check_owner(path, network, validator)?,
+        }
+        store
+            .db
+            .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = FULL; PRAGMA foreign_keys = ON;")
+            .map_err(open)?;
+        Ok(store)
+    }
+
+    /// Opens an existing store to look at it, beside a process that serves.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn open_read_only(path: &Path) -> Result<Self, StoreError> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let db = Connection::open_with_flags(path, flags)
+            .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
+        let store = Self { db };
+        match store.version(path)? {
+            0 => Err(StoreError::Foreign { path: path.to_owned(), detail: "not a validator's store".to_owned() }),
+            _ => Ok(store),
+        }
+    }
+
+    /// The schema version; 0 for an empty file.
+    fn version(&self, path: &Path) -> Result<i64, StoreError> {
+        let pragma = |name: &str| self.db.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+        let open = |source| StoreError::Open { path: path.to_owned(), source };
+        let (application, found) =
+            (pragma("application_id").map_err(open)?, pragma("user_version").map_err(open)?);
+        let tables = "SELECT count(*) FROM sqlite_schema";
+        let tables: i64 = self.db.query_row(tables, [], |row| row.get(0)).map_err(open)?;
+        if tables == 0 {
+            return Ok(0);
+        }
+        if application != schema::APPLICATION || found < 1 {
+            let detail = "an SQLite file of another program".to_owned();
+            return Err(StoreError::Foreign { path: path.to_owned(), detail });
+        }
+        match found > schema::VERSION {
+            true => Err(StoreError::Newer { path: path.to_owned(), found, known: schema::VERSION }),
+            false => Ok(found),
+        }
+    }
+
+    fn create(&self, network: &str, validator: &str) -> Result<(), rusqlite::Error> {
+        // In one transaction: a file that was cut off here is an empty one.
+        let transaction = self.db.unchecked_transaction()?;
+        transaction.execute_batch(schema::CREATE)?;
+        transaction.pragma_update(None, "application_id", schema::APPLICATION)?;
+        transaction.pragma_update(None, "user_version", schema::VERSION)?;
+        let insert = "INSERT INTO meta (key, value) VALUES ('network', ?1), ('validator', ?2)";
+        transaction.execute(insert, [network, validator])?;
+        transaction.commit()
+    }
+
+    fn check_owner(&self, path: &Path, network: &str, validator: &str) -> Result<(), StoreError> {
+        for (key, expected) in [("network", network), ("validator", validator)] {
+            let seen: Option<String> =
+                self.one("read the owner", "SELECT value FROM meta WHERE key = ?1", [key], |row| row.get(0))?;
+            if seen.as_deref() != Some(expected) {
+                let detail =
+                    format!("store of {key} {}, not of {expected}", seen.as_deref().unwrap_or("unknown"));
+                return Err(StoreError::Foreign { path: path.to_owned(), detail });
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs `work` in one transaction: committed and on disk when this returns, or not at all.
+    ///
+    /// # Errors
+    /// Those of `work`, and [`StoreError::Query`].
+    pub fn transaction<T, E: From<StoreError>>(&self, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
+        self.batch("begin a transaction", "BEGIN IMMEDIATE")?;
+        let worked = work().and_then(|value| Ok(self.batch("commit", "COMMIT").map(|()| value)?));
+        if worked.is_err() {
+            // After some failures SQLite has rolled back by itself, and this one says so.
+            let _ = self.db.execute_batch("ROLLBACK");
+        }
+        worked
+    }
+
+    fn batch(&self, what: &'static str, sql: &str) -> Result<(), StoreError> {
+        self.db.execute_batch(sql).map_err(|source| StoreError::Query { what, source })
+    }
+
+    fn run(&self, what: &'static str, sql: &str, params: impl Params) -> Result<usize, StoreError> {
+        self.db
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.execute(params))
+            .map_err(|source| StoreError::Query { what, source })
+    }
+
+    fn one<T>(
+        &self,
+        what: &'static str,
+        sql: &str,
+        params: impl Params,
+        read: impl FnOnce(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Option<T>, StoreError> {
+        self.db
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.query_row(params, read).optional())
+            .map_err(|source| StoreError::Query { what, source })
+    }
+
+    fn all<T>(
+        &self,
+        what: &'static str,
+        sql: &str,
+        params: impl Params,
+        read: impl FnMut(&Row<'_>) -> rusqlite::Result<T>,
+    ) -> Result<Vec<T>, StoreError> {
+        self.db
+            .prepare_cached(sql)
+            .and_then(|mut statement| statement.query_map(params, read)?.collect())
+            .map_err(|source| StoreError::Query { what, source })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn path(dir: &tempfile::TempDir) -> PathBuf {
+        dir.path().join("validator.db")
+    }
+
+    #[test]
+    fn a_store_opens_again_for_its_owner_only() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Store::open(&path(&dir), "net", "v").unwrap());
+        Store::open(&path(&dir), "net", "v").unwrap();
+        assert!(matches!(Store::open(&path(&dir), "other", "v"), Err(StoreError::Foreign { .. })));
+        assert!(matches!(Store::open(&path(&dir), "net", "w"), Err(StoreError::Foreign { .. })));
+        Store::open_read_only(&path(&dir)).unwrap();
+    }
+
+    #[test]
+    fn it_is_durable_by_configuration() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&path(&dir), "net", "v").unwrap();
+        let mode: String =
+            store.db.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+        let synchronous: i64 =
+            store.db.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
+        assert_eq!((mode.as_str(), synchronous), ("wal", 2));
+    }
+
+    #[test]
+    fn newer_and_foreign_files_are_refused_untouched() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&path(&dir), "net", "v").unwrap();
+        store.db.pragma_update(None, "user_version", schema::VERSION + 1).unwrap();
+        drop(store);
+        let newer = Store::open(&path(&dir), "net", "v").unwrap_err();
+        assert!(matches!(newer, StoreError::Newer { found: 2, known: 1, .. }));
+        assert!(Store::open_read_only(&path(&dir)).is_err());
+
+        let foreign = dir.path().join("foreign.db");
+        Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
+        assert!(matches!(Store::open(&foreign, "net", "v"), Err(StoreError::Foreign { .. })));
+        let garbage = dir.path().join("garbage.db");
+        std::fs::write(&garbage, vec![7; 8192]).unwrap();
+        assert!(matches!(Store::open(&garbage, "net", "v"), Err(StoreError::Open { .. })));
+        let missing = dir.path().join("missing.db");
+        assert!(matches!(Store::open_read_only(&missing), Err(StoreError::Open { .. })));
+    }
+
+    #[test]
+    fn a_failed_transaction_leaves_nothing() {
+        let dir = tempfile::tempdir().unwrap();
+        let store = Store::open(&path(&dir), "net", "v").unwrap();
+        let failed: Result<(), StoreError> = store.transaction(|| {
+            store.insert_beacon(1, b"x")?;
+            Err(StoreError::Corrupt { what: "test" })
+        });
+        assert!(failed.is_err());
+        assert_eq!(store.beacon(1).unwrap(), None);
+        store.transaction(|| store.insert_beacon(1, b"x")).unwrap();
+        assert_eq!(store.beacon(1).unwrap().as_deref(), Some(&b"x"[..]));
+    }
+}
