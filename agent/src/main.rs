@@ -1,2 +1,7 @@
-//! Placeholder.
-fn main() {}
+//! `assay-agent`: see [`assay_agent::cli`].
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    assay_agent::cli::main()
+}

@@ -60,7 +60,7 @@ fn confine(plan: &Plan, status: BorrowedFd<'_>, stdout: OwnedFd, stderr: OwnedFd
     let root = root::build(plan, layers)?;
     wire::send_scratch(status, root.scratch.as_fd())
         .map_err(|e| Refusal::new(Stage::Scratch, "hand over the writable layer", e))?;
-    walls::hide_uptime(|offsets| root.write_clock_offsets(offsets))?;
+    walls::zero_clocks(|offsets| root.write_clock_offsets(offsets))?;
     root.enter()?;
     install_stdio(stdout, stderr)?;
     walls::limit_resources(&plan.rlimits)?;

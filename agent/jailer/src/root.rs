@@ -13,7 +13,7 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, chownat, fstat, makedev, mkdirat, openat,
-    openat2, symlinkat,
+    openat2, stat, symlinkat,
 };
 use rustix::io::Errno;
 use rustix::mount::{
@@ -65,7 +65,7 @@ fn refuse(stage: Stage, what: &str) -> impl FnOnce(Errno) -> Refusal {
     move |errno| Refusal::new(stage, what, errno)
 }
 
-/// Builds everything below a temporary file system that covers the current root.
+/// Builds everything below a temporary file system of its own.
 pub(crate) fn build(plan: &Plan, layers: Vec<OwnedFd>) -> Result<Root, Refusal> {
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(refuse(Stage::Pivot, "make mounts private"))?;
@@ -92,7 +92,11 @@ impl Root {
         // The old root now lies on top of the new one; its going takes every
         // host mount and the staging area along.
         unmount(".", UnmountFlags::DETACH).map_err(refuse(Stage::Pivot, "detach the old root"))?;
-        rustix::process::chdir("/").map_err(refuse(Stage::Pivot, "enter /"))
+        rustix::process::chdir("/").map_err(refuse(Stage::Pivot, "enter /"))?;
+        is_top().map_err(refuse(Stage::Pivot, "look above /")).and_then(|top| match top {
+            true => Ok(()),
+            false => Err(Refusal::rule(Stage::Pivot, "the old root is still above the new one")),
+        })
     }
 
     /// Writes the clock offsets of the next time namespace.
@@ -101,6 +105,12 @@ impl Root {
         let file = openat(&self.proc, "self/timens_offsets", flags, Mode::empty())?;
         rustix::io::write(&file, offsets.as_bytes()).map(|_| ())
     }
+}
+
+/// True if nothing is mounted over the root directory: `..` crosses such mounts.
+fn is_top() -> rustix::io::Result<bool> {
+    let (root, above) = (stat("/")?, stat("/..")?);
+    Ok((root.st_dev, root.st_ino) == (above.st_dev, above.st_ino))
 }
 
 fn new_mount(
@@ -132,10 +142,13 @@ fn mount_proc() -> rustix::io::Result<OwnedFd> {
     new_mount("proc", &options, safe() | MountAttrFlags::MOUNT_ATTR_NOEXEC)
 }
 
-/// A small file system on top of the old root, reached by descriptor only.
+/// A small file system, reached by descriptor only. It has to be attached
+/// somewhere; the host's `/proc` is a place that exists and is needed no more.
+/// (Not `/`: detaching the old root would then find this on top and take it
+/// for the old root.)
 fn stage() -> rustix::io::Result<OwnedFd> {
     let staging = new_mount("tmpfs", &[("size", "1m"), ("mode", "0700")], safe())?;
-    move_mount(&staging, "", CWD, "/", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
+    move_mount(&staging, "", CWD, "/proc", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
     for name in ["dev", "layers", "scratch", "root"] {
         mkdirat(&staging, name, Mode::from_raw_mode(0o755))?;
     }

@@ -45,15 +45,20 @@ pub(crate) fn die_with_parent(stage: Stage) -> Result<(), Refusal> {
         .map_err(|e| Refusal::new(stage, "parent death signal", e))
 }
 
-/// Starts the job's clocks at zero, so that the host's uptime stays its own.
+/// Starts the job's monotonic clocks at zero. No secret is kept by that, as
+/// `/proc/self/timens_offsets` tells the offset; it keeps results that hold
+/// uptimes equal from run to run.
 ///
-/// Takes effect for the next child. A kernel without time namespaces is
-/// tolerated: the uptime is no secret worth refusing a job for.
-pub(crate) fn hide_uptime(write_offsets: impl FnOnce(&str) -> rustix::io::Result<()>) -> Result<(), Refusal> {
+/// Takes effect for the next child. A kernel without time namespaces is tolerated.
+pub(crate) fn zero_clocks(write_offsets: impl FnOnce(&str) -> rustix::io::Result<()>) -> Result<(), Refusal> {
     match sys::unshare(UnshareFlags::NEWTIME) {
         Err(Errno::INVAL | Errno::NOSYS) => return Ok(()),
         other => other.map_err(|e| Refusal::new(Stage::Time, "unshare", e))?,
     }
+    // The change of ids has given `/proc/self` to the host's root; nothing of
+    // the tenant's runs yet, and `drop_privileges` takes it back.
+    set_dumpable_behavior(DumpableBehavior::Dumpable)
+        .map_err(|e| Refusal::new(Stage::Time, "dumpable", e))?;
     let monotonic = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic).tv_sec;
     let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime).tv_sec;
     let offsets = format!("monotonic {} 0\nboottime {} 0\n", -monotonic, -boot);

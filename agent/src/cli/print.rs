@@ -95,6 +95,12 @@ impl Page {
         let _ = writeln!(self.text, "  {}", self.paint.tone(tone, &plain(text)));
     }
 
+    /// A mark in `tone`, a code and a text, in columns.
+    pub(crate) fn marked(&mut self, tone: Tone, mark: &str, code: &str, text: &str) {
+        let mark = self.paint.tone(tone, &format!("{mark:<4}"));
+        let _ = writeln!(self.text, "  {mark}  {code:<24}  {}", plain(text));
+    }
+
     /// Rows under a heading, each column as wide as its widest cell.
     pub(crate) fn table(&mut self, heading: &[&str], rows: &[Vec<String>]) {
         let heading: Vec<String> = heading.iter().map(|&cell| cell.to_owned()).collect();

@@ -7,7 +7,7 @@ use super::{
 };
 use crate::core::status::{HealthItem, Severity, Status};
 
-/// Shows the status; exit code 1 when something stands that is an error.
+/// Shows the status. What is wrong is shown, not returned: that is `doctor`'s work.
 pub(super) fn show(client: &Client, json: bool) -> Result<u8, CliError> {
     let status = client.status()?;
     if json {
@@ -92,12 +92,12 @@ fn health(page: &mut Page, items: &[HealthItem]) {
         page.line(Tone::Green, "nothing is wrong");
     }
     for item in items {
-        let tone = match item.severity {
-            Severity::Error => Tone::Red,
-            Severity::Warning => Tone::Yellow,
-            Severity::Info => Tone::Plain,
+        let (mark, tone) = match item.severity {
+            Severity::Error => ("FAIL", Tone::Red),
+            Severity::Warning => ("warn", Tone::Yellow),
+            Severity::Info => ("note", Tone::Dim),
         };
-        page.line(tone, &format!("{:<24}  {}", item.code, item.text));
+        page.marked(tone, mark, &item.code, &item.text);
     }
 }
 

@@ -20,6 +20,7 @@
 mod alg;
 mod cursor;
 mod error;
+/// Event types by name and number.
 pub mod kind;
 mod log;
 mod meaning;
@@ -27,6 +28,7 @@ mod parse;
 mod replay;
 mod spec_id;
 mod uefi;
+/// Writing logs, for generators and tests.
 pub mod write;
 
 pub use alg::HashAlg;

@@ -161,7 +161,7 @@ impl fmt::Display for Curve {
     }
 }
 
-/// A key's or a signature's asymmetric scheme (Part 2, 11.2.3.5 and 11.2.4.4).
+/// A key's or a signature's asymmetric scheme (Part 2, 11.2).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Scheme {
     /// `TPM_ALG_NULL`: the key leaves the scheme to the caller of the TPM.

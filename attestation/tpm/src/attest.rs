@@ -8,7 +8,7 @@ use crate::pcr::PcrSelection;
 use crate::wire::{Reader, Writer};
 
 /// `TPM_GENERATED_VALUE`: a restricted key never signs caller data that starts with it, so its
-/// presence under such a key shows that the TPM made the structure (Part 1, 31.1).
+/// presence under such a key shows that the TPM made the structure (Part 2, 6.2).
 const MAGIC: u32 = 0xFF54_4347;
 /// `TPM_ST_ATTEST_QUOTE`.
 const ST_QUOTE: u16 = 0x8018;

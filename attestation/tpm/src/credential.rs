@@ -1,7 +1,7 @@
 //! `TPM2_MakeCredential` in software (Part 1, 24): a secret that one TPM alone can open, and only
 //! while it holds the named object.
 //!
-//! The seed goes to the endorsement key (Annex B.10.4 for RSA, C.6.4 for ECC); a symmetric key and
+//! The seed goes to the endorsement key (Annex B.10 for RSA, C.6 for ECC); a symmetric key and
 //! an HMAC key are derived from it, and the object's Name goes into both, so that a TPM without that very
 //! object refuses. The secret is protected against everyone but the holder of the endorsement key, which
 //! says nothing about who that is: its certificate, or a pin, does.
@@ -108,7 +108,7 @@ const fn digest_bits(alg: HashAlg) -> u16 {
     }
 }
 
-/// `TPMS_ID_OBJECT`: encrypt, then authenticate ciphertext and Name (Part 1, 24.4 to 24.6).
+/// `TPMS_ID_OBJECT`: encrypt, then authenticate ciphertext and Name (Part 1, 24).
 fn protect(
     symmetric: Symmetric,
     alg: HashAlg,

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 use crate::alg::Curve;
 use crate::error::TpmError;
 
-/// One side of a one-pass Diffie-Hellman (SP 800-56A 6.2.2.2, as Part 1, C.6.1 uses it).
+/// One side of a one-pass Diffie-Hellman (SP 800-56A 6.2.2.2, as Part 1, C.6 uses it).
 pub(crate) struct Agreement {
     /// X coordinate of the ephemeral public key.
     pub(crate) x: Vec<u8>,

@@ -1,4 +1,4 @@
-//! The TPM's key derivations (Part 1, 11.4.10) and its HMAC.
+//! The TPM's key derivations (Part 1, 11.4.10.2 and 11.4.10.3) and its HMAC.
 
 use hmac::digest::KeyInit;
 use hmac::digest::generic_array::GenericArray;

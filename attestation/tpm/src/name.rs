@@ -1,4 +1,4 @@
-//! Names and qualified names (Part 1, 16 and 26.5): a key's public area, and where it hangs.
+//! Names and qualified names (Part 1, 16 and "Qualified Name"): a key's public area, and where it hangs.
 
 use core::fmt;
 
@@ -70,7 +70,7 @@ impl fmt::Display for Name {
     }
 }
 
-/// Qualified name of a primary key: `nameAlg || H(handle || Name)` (Part 1, 26.5).
+/// Qualified name of a primary key: `nameAlg || H(handle || Name)` (Part 1, "Qualified Name").
 ///
 /// A TPM puts it into every attestation it signs, so it proves which hierarchy the key lives in:
 /// only a key of the endorsement hierarchy reports its counters in clear.

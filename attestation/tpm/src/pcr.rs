@@ -4,7 +4,7 @@ use crate::alg::HashAlg;
 use crate::error::TpmError;
 use crate::wire::{Reader, Writer};
 
-/// PCRs of a PC Client TPM (PC Client Platform TPM Profile, 4.6.1).
+/// PCRs of a PC Client TPM (PC Client Platform TPM Profile).
 pub const PCR_COUNT: u8 = 24;
 
 /// `TPM2_NUM_PCR_BANKS`: no TPM has more banks.
@@ -122,7 +122,7 @@ fn too_many_banks(offset: usize, count: u32) -> TpmError {
 }
 
 /// The digest a TPM computes over the selected PCRs: bank by bank in the order of the selection,
-/// ascending within a bank (Part 1, 17.6), hashed with the signing scheme's `alg`.
+/// ascending within a bank (Part 1, 17), hashed with the signing scheme's `alg`.
 ///
 /// `values` gives a PCR's value; `None` is returned when it lacks one or has one of the wrong
 /// length, since values that run together could otherwise be shifted across PCR borders.

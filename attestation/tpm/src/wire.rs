@@ -1,6 +1,6 @@
 //! Big-endian reading and writing with the field's name and offset in every error.
 //!
-//! Part 2, 4.2 to 4.4 (canonical form: big-endian integers, `TPM2B_*` as a 16-bit size and bytes).
+//! Part 2's canonical form: big-endian integers, and `TPM2B_*` as a 16-bit size and that many bytes.
 
 use crate::error::TpmError;
 

@@ -4,7 +4,7 @@
 //! The layout is deterministic: the same busybox gives the same digests.
 
 use std::fs;
-use std::io::{ErrorKind, Write as _};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use flate2::{Compression, GzBuilder};
@@ -261,9 +261,6 @@ fn busybox() -> Result<Vec<u8>, DemoError> {
     match fs::read(&path) {
         Ok(bytes) if is_static(&bytes) => Ok(bytes),
         Ok(_) => Err(DemoError::DynamicBusybox { path }),
-        Err(source) if source.kind() == ErrorKind::NotFound => {
-            Err(DemoError::MissingProgram { program: "busybox", package: "busybox-static" })
-        }
         Err(source) => Err(DemoError::ReadBusybox { path, source }),
     }
 }

@@ -296,6 +296,20 @@ mod tests {
     }
 
     #[test]
+    fn a_port_that_someone_took_is_told_from_other_failures() {
+        let taken = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let mut tpm = Swtpm { dir: dir.path().into(), port, child: None };
+        make_dirs(dir.path()).unwrap();
+        match tpm.spawn() {
+            Err(DemoError::ProgramFailed { output, .. }) => assert!(output.contains(PORT_TAKEN), "{output}"),
+            Err(error @ DemoError::MissingProgram { .. }) => eprintln!("SKIPPED: {error}"),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
     fn the_last_lines_that_say_something_are_kept() {
         assert_eq!(summary(b"zero\none\ntwo \n\nthree\n"), "one; two; three");
         assert_eq!(summary(b""), "it printed nothing");

@@ -254,11 +254,10 @@ unsafe extern "C" fn nvmlDeviceGetComputeRunningProcesses_v3(
     status(result)
 }
 
-/// A list that always has one place less than it needs would never be filled, so the fault's count is
-/// beyond what anyone can allocate.
+/// The fault's list needs 2.4 GB: enough to hurt a machine that would try.
 fn process_count(gpu: &Moment) -> c_uint {
     let sane = c_uint::from(gpu.reading.busy);
-    if gpu.faulty(FaultKind::AbsurdProcessCount) { c_uint::MAX - 64 } else { sane }
+    if gpu.faulty(FaultKind::AbsurdProcessCount) { 100_000_000 } else { sane }
 }
 
 fn worker(gpu: &Moment) -> nvmlProcessInfo_t {

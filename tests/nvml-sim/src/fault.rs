@@ -31,7 +31,7 @@ pub(crate) enum FaultKind {
     Crash,
     /// The library claims billions of GPUs.
     AbsurdGpuCount,
-    /// The library claims billions of processes.
+    /// The library claims a hundred million processes.
     AbsurdProcessCount,
     /// Strings fill their buffer without an end.
     UnterminatedStrings,

@@ -49,7 +49,7 @@ pub struct HostInventory {
 impl HostInventory {
     /// Display controllers that no driver has claimed: GPUs that no library will list.
     pub fn display_without_driver(&self) -> impl Iterator<Item = &DisplayDevice> {
-        self.display.iter().filter(|device| device.driver.value().is_none())
+        self.display.iter().filter(|device| device.driver == crate::Fact::NotSupported)
     }
 }
 

@@ -63,6 +63,9 @@ pub struct Client {
     down: Option<Down>,
     failures: u32,
     stuck: Vec<Child>,
+    /// What the library last said of itself.
+    library: GpuStatus,
+    /// The last inventory with GPUs.
     last: Option<GpuInventory>,
 }
 
@@ -92,17 +95,27 @@ impl Client {
     /// Starts nothing yet: the child comes with the first question.
     #[must_use]
     pub fn new(config: ClientConfig) -> Self {
-        Self { config, child: None, down: None, failures: 0, stuck: Vec::new(), last: None }
+        Self {
+            config,
+            child: None,
+            down: None,
+            failures: 0,
+            stuck: Vec::new(),
+            library: GpuStatus::Ready,
+            last: None,
+        }
     }
 
     /// All GPUs, or why they can't be asked. GPUs that do not answer any more are listed as last seen.
     pub fn inventory(&mut self) -> GpuInventory {
-        let inventory = match self.ask(Request::Inventory) {
-            Ok(Reply::Inventory(inventory)) => self.remember(*inventory),
-            Ok(_) => self.out_of_turn(),
-            Err(_) => Err(self.status()),
-        };
-        inventory.unwrap_or_else(|status| self.silent(status))
+        match self.ask(Request::Inventory) {
+            Ok(Reply::Inventory(inventory)) if inventory.gpus.len() <= MAX_GPUS => self.remember(*inventory),
+            Ok(_) => {
+                self.fail(&NvmlFault::OutOfTurn);
+                self.silent(GpuInventory::without_gpus(self.status(), false))
+            }
+            Err(_) => self.silent(GpuInventory::without_gpus(self.status(), false)),
+        }
     }
 
     /// One sample per GPU.
@@ -112,8 +125,14 @@ impl Client {
     /// went wrong this time, after which the child is replaced.
     pub fn sample(&mut self) -> Result<Vec<GpuSample>, NvmlFault> {
         match self.ask(Request::Sample)? {
-            Reply::Samples(samples) if samples.len() <= MAX_GPUS => Ok(samples),
-            Reply::Unavailable(status) => Err(NvmlFault::Unavailable(status)),
+            Reply::Samples(samples) if samples.len() <= MAX_GPUS => {
+                self.library = GpuStatus::Ready;
+                Ok(samples)
+            }
+            Reply::Unavailable(status) => {
+                self.library = status.clone();
+                Err(NvmlFault::Unavailable(status))
+            }
             Reply::Samples(_) | Reply::Inventory(_) => {
                 self.fail(&NvmlFault::OutOfTurn);
                 Err(NvmlFault::OutOfTurn)
@@ -121,10 +140,10 @@ impl Client {
         }
     }
 
-    /// State of the child: [`GpuStatus::Ready`] unless the last question failed.
+    /// State of the library as of the last question; [`GpuStatus::Ready`] before the first.
     #[must_use]
     pub fn status(&self) -> GpuStatus {
-        let Some(down) = &self.down else { return GpuStatus::Ready };
+        let Some(down) = &self.down else { return self.library.clone() };
         let for_ms = u64::try_from(down.since.elapsed().as_millis()).unwrap_or(u64::MAX);
         match &down.why {
             Why::Hung => GpuStatus::Hung { for_ms },
@@ -207,35 +226,28 @@ impl Client {
         }
     }
 
-    fn out_of_turn(&mut self) -> Result<GpuInventory, GpuStatus> {
-        self.fail(&NvmlFault::OutOfTurn);
-        Err(self.status())
-    }
-
-    /// Keeps the inventory, and what was known of a GPU that is gone now.
-    fn remember(&mut self, mut inventory: GpuInventory) -> Result<GpuInventory, GpuStatus> {
-        if inventory.gpus.len() > MAX_GPUS {
-            return self.out_of_turn();
-        }
+    /// Keeps the inventory, and adds what was known of a GPU that is gone now.
+    fn remember(&mut self, mut inventory: GpuInventory) -> GpuInventory {
+        self.library = inventory.status.clone();
         if inventory.status != GpuStatus::Ready {
-            return Err(inventory.status);
+            return self.silent(inventory);
         }
         for gpu in inventory.gpus.iter_mut().filter(|gpu| gpu.device.is_none()) {
             gpu.device = self.known(gpu.index).and_then(|known| known.device.clone());
         }
         self.last = Some(inventory.clone());
-        Ok(inventory)
+        inventory
     }
 
     fn known(&self, index: u8) -> Option<&GpuFacts> {
         self.last.as_ref()?.gpus.iter().find(|gpu| gpu.index == index)
     }
 
-    /// The last inventory, its GPUs silent.
-    fn silent(&self, status: GpuStatus) -> GpuInventory {
-        let Some(last) = &self.last else { return GpuInventory::without_gpus(status, false) };
+    /// The last inventory with its GPUs silent, or `bare` if there was none.
+    fn silent(&self, bare: GpuInventory) -> GpuInventory {
+        let Some(last) = &self.last else { return bare };
         let silent = |gpu: &GpuFacts| GpuFacts { state: DeviceState::Silent, ..gpu.clone() };
-        GpuInventory { status, gpus: last.gpus.iter().map(silent).collect(), ..last.clone() }
+        GpuInventory { status: bare.status, gpus: last.gpus.iter().map(silent).collect(), ..last.clone() }
     }
 }
 

@@ -160,18 +160,25 @@ impl Store {
         Ok(())
     }
 
-    /// Runs `work` in one transaction: committed and on disk when this returns, or not at all.
+    /// Begins a transaction.
     ///
     /// # Errors
-    /// Those of `work`, and [`StoreError::Query`].
-    pub fn transaction<T, E: From<StoreError>>(&self, work: impl FnOnce() -> Result<T, E>) -> Result<T, E> {
-        self.batch("begin a transaction", "BEGIN IMMEDIATE")?;
-        let worked = work().and_then(|value| Ok(self.batch("commit", "COMMIT").map(|()| value)?));
-        if worked.is_err() {
-            // After some failures SQLite has rolled back by itself, and this one says so.
+    /// [`StoreError::Query`].
+    pub fn begin(&self) -> Result<(), StoreError> {
+        self.batch("begin a transaction", "BEGIN IMMEDIATE")
+    }
+
+    /// Ends a transaction: committed and on disk when this returns `Ok`, or undone.
+    ///
+    /// # Errors
+    /// That of `worked`, or [`StoreError::Query`].
+    pub fn finish<T>(&self, worked: Result<T, StoreError>) -> Result<T, StoreError> {
+        let done = worked.and_then(|value| self.batch("commit", "COMMIT").map(|()| value));
+        if done.is_err() {
+            // After some failures SQLite has rolled back by itself, and then this one fails.
             let _ = self.db.execute_batch("ROLLBACK");
         }
-        worked
+        done
     }
 
     fn batch(&self, what: &'static str, sql: &str) -> Result<(), StoreError> {
@@ -265,13 +272,12 @@ mod tests {
     fn a_failed_transaction_leaves_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&path(&dir), "net", "v").unwrap();
-        let failed: Result<(), StoreError> = store.transaction(|| {
-            store.insert_beacon(1, b"x")?;
-            Err(StoreError::Corrupt { what: "test" })
-        });
-        assert!(failed.is_err());
+        store.begin().unwrap();
+        store.insert_beacon(1, b"x").unwrap();
+        store.finish::<()>(Err(StoreError::Corrupt { what: "test" })).unwrap_err();
         assert_eq!(store.beacon(1).unwrap(), None);
-        store.transaction(|| store.insert_beacon(1, b"x")).unwrap();
+        store.begin().unwrap();
+        store.finish(store.insert_beacon(1, b"x")).unwrap();
         assert_eq!(store.beacon(1).unwrap().as_deref(), Some(&b"x"[..]));
     }
 }

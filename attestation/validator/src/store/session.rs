@@ -197,14 +197,19 @@ impl Store {
         self.one("read a session", &sql, [id.0], session_row)?.transpose()
     }
 
-    /// Where the node's newest session stands.
+    /// Where the newest session of the node that has a beat stands, and its number.
+    ///
+    /// One without a beat is passed over: its opening may never have been answered, and
+    /// then the node doesn't know that it exists.
     ///
     /// # Errors
     /// [`StoreError::Query`].
-    pub fn newest_head(&self, node: &Digest) -> Result<Option<Head>, StoreError> {
-        let sql = "SELECT session, seq, head FROM sessions WHERE node = ?1 ORDER BY number DESC LIMIT 1";
+    pub fn newest_head(&self, node: &Digest) -> Result<Option<(i64, Head)>, StoreError> {
+        let sql = "SELECT number, session, seq, head FROM sessions WHERE node = ?1 AND seq > 0
+                   ORDER BY number DESC LIMIT 1";
         self.one("read the node's head", sql, [node.0], |row| {
-            Ok(Head { session: Digest(row.get(0)?), seq: row.get(1)?, head: Digest(row.get(2)?) })
+            let head = Head { session: Digest(row.get(1)?), seq: row.get(2)?, head: Digest(row.get(3)?) };
+            Ok((row.get(0)?, head))
         })
     }
 

@@ -1,0 +1,226 @@
+//! Checks of the machine: TPM, boot log, GPUs, what the sandbox needs.
+
+use std::{
+    fs::{self, File},
+    io::{self, Read as _},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use assay_attester::{Backend, Tpm, TpmError};
+use assay_boot::EventLog;
+use assay_inventory::nvml::GpuStatus;
+
+use super::{Check, Mark};
+use crate::{
+    cli::inventory::gpus,
+    config::{Boot, Gpu, SandboxSettings, TpmConfig},
+    core::status::Status,
+};
+
+/// NVIDIA's PCI vendor id.
+const NVIDIA: &str = "0x10de";
+/// A firmware log of a real machine has some 20 to 100 KiB.
+const LOG_BYTES: u64 = 16 << 20;
+/// The controllers that hold a job's limits (cgroup-v2.rst).
+const CONTROLLERS: [&str; 4] = ["cpu", "io", "memory", "pids"];
+
+pub(super) fn tpm(config: &TpmConfig, daemon: Option<&Status>) -> Vec<Check> {
+    // A simulator talks to one process at a time, so a running agent answers for it.
+    if let (Some(status), true) = (daemon, config.backend.starts_with("swtpm:")) {
+        return vec![through_agent(status)];
+    }
+    look(config).unwrap_or_else(|error| vec![Check::failed("tpm.usable", chain(&error), error.hint())])
+}
+
+fn through_agent(status: &Status) -> Check {
+    let worry = status.health.iter().find(|item| item.code.starts_with("tpm."));
+    match worry {
+        Some(item) => Check::failed("tpm.usable", item.text.clone(), "assay-agent status"),
+        None => Check::good("tpm.usable", "in use by the running agent"),
+    }
+}
+
+fn look(config: &TpmConfig) -> Result<Vec<Check>, TpmError> {
+    let mut tpm = Tpm::open(&Backend::parse(&config.backend)?)?;
+    let identity = tpm.identity()?;
+    let lockout = tpm.lockout_state()?;
+    let who = &identity.properties;
+    let maker = format!("{} {}", who.manufacturer, who.vendor_string);
+    let mut checks = vec![Check::good("tpm.usable", format!("{maker} at {}", config.backend))];
+    checks.push(match identity.ek_certificates.len() {
+        0 => Check::new("tpm.certificate", Mark::Warning, "no endorsement certificate: identity stays at I0, or I1 once a validator pins this TPM")
+            .next("some firmware fetches it: see the TPM maker's provisioning tool"),
+        count => Check::good("tpm.certificate", format!("{count} endorsement certificates")),
+    });
+    if config.simulated {
+        checks.push(Check::new("tpm.simulated", Mark::Note, "a software TPM: identity stays at I0"));
+    }
+    if lockout.locked_out {
+        let text = format!("locked out after {} failed authorisations; our keys still work", lockout.failed_tries);
+        checks.push(Check::new("tpm.lockout", Mark::Warning, text).next("tpm2_dictionarylockout --clear-lockout"));
+    }
+    Ok(checks)
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    match error.source() {
+        Some(source) => format!("{error}: {}", chain(source)),
+        None => error.to_string(),
+    }
+}
+
+pub(super) fn firmware_log(boot: &Boot) -> Check {
+    const CODE: &str = "boot.firmware-log";
+    if boot.simulated {
+        return Check::new(CODE, Mark::Note, "simulated: the agent writes one of its own, and platform stays at P0");
+    }
+    let path = boot.firmware_log.display();
+    let bytes = match read(&boot.firmware_log) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Check::new(CODE, Mark::Warning, format!("no {path}: platform stays at P0"))
+                .next("boot by UEFI with the TPM on, and see that /sys/kernel/security is mounted");
+        }
+        Err(error) => return Check::failed(CODE, format!("{path}: {error}"), "run this as root"),
+    };
+    match EventLog::parse(&bytes) {
+        Ok(log) => Check::good(CODE, format!("{path}: {} events", log.events.len())),
+        Err(error) => Check::failed(CODE, format!("{path}: {error}"), "update the firmware; its log breaks the TCG's rules"),
+    }
+}
+
+fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(LOG_BYTES).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+pub(super) fn gpu(config: &Gpu) -> Check {
+    if !config.enabled {
+        return Check::new("gpu.ready", Mark::Note, "gpu.enabled is false: GPUs are not looked for");
+    }
+    let found = gpus(config);
+    if found.status == GpuStatus::Ready {
+        let simulated = if found.simulated { ", simulated: GPUs stay at G0" } else { "" };
+        return Check::good("gpu.ready", format!("{} GPUs by {}{simulated}", found.gpus.len(), config.library));
+    }
+    let text = found.status.to_string();
+    if is_absent(&found.status) && !has_nvidia(Path::new("/sys/bus/pci/devices")) {
+        return Check::new(found.status.code(), Mark::Note, format!("no NVIDIA GPU is here ({text})"));
+    }
+    Check::failed(found.status.code(), text, found.status.hint().unwrap_or("see the kernel log"))
+}
+
+/// Missing, rather than broken.
+fn is_absent(status: &GpuStatus) -> bool {
+    matches!(status, GpuStatus::LibraryMissing { .. } | GpuStatus::DriverNotLoaded)
+}
+
+fn has_nvidia(devices: &Path) -> bool {
+    let is_ours = |entry: io::Result<fs::DirEntry>| {
+        let vendor = entry.and_then(|entry| fs::read_to_string(entry.path().join("vendor")));
+        vendor.is_ok_and(|vendor| vendor.trim() == NVIDIA)
+    };
+    fs::read_dir(devices).is_ok_and(|mut entries| entries.any(is_ours))
+}
+
+pub(super) fn jailer(config: &SandboxSettings) -> Check {
+    match assay_sandbox::find_jailer(config.jailer.as_deref()) {
+        Ok(path) => Check::good("sandbox.jailer", format!("{}", path.display())),
+        Err(error) => Check::failed(
+            "sandbox.jailer",
+            chain(&error),
+            "install assay-jailer beside assay-agent or in /usr/lib/assay, or set sandbox.jailer",
+        ),
+    }
+}
+
+/// Tries it in a process of its own: reading settings would miss what a container or an LSM forbids.
+pub(super) fn user_namespaces() -> Check {
+    const CODE: &str = "sandbox.user-namespaces";
+    const NEXT: &str = "allow them: sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone, \
+                        kernel.apparmor_restrict_unprivileged_userns; in a container: its seccomp profile";
+    let probe = std::env::current_exe().and_then(|exe| {
+        Command::new(exe).arg("probe-userns").stdin(Stdio::null()).stdout(Stdio::null()).output()
+    });
+    match probe {
+        Ok(probe) if probe.status.success() => Check::good(CODE, "this user may make them"),
+        Ok(probe) => {
+            let said = String::from_utf8_lossy(&probe.stderr);
+            Check::failed(CODE, format!("cannot be made: {}", said.lines().next().unwrap_or("no reason given")), NEXT)
+        }
+        Err(error) => Check::failed(CODE, format!("cannot be tried: {error}"), NEXT),
+    }
+}
+
+pub(super) fn cgroups() -> Check {
+    judge_controllers(fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").as_deref().ok())
+}
+
+fn judge_controllers(controllers: Option<&str>) -> Check {
+    const CODE: &str = "sandbox.cgroups";
+    const NEXT: &str = "boot with systemd.unified_cgroup_hierarchy=1; until then only jobs with limits = \"rlimit\" run";
+    let Some(there) = controllers else {
+        return Check::new(CODE, Mark::Warning, "no cgroup v2 hierarchy at /sys/fs/cgroup").next(NEXT);
+    };
+    let there: Vec<&str> = there.split_whitespace().collect();
+    let missing: Vec<&str> = CONTROLLERS.into_iter().filter(|name| !there.contains(name)).collect();
+    match missing.is_empty() {
+        true => Check::good(CODE, "cgroup v2 with cpu, io, memory and pids"),
+        false => Check::new(CODE, Mark::Warning, format!("cgroup v2 lacks {}", missing.join(", "))).next(NEXT),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_tpm_is_told_with_what_to_do() {
+        let config = TpmConfig { backend: "/nonexistent/tpmrm0".into(), ..TpmConfig::default() };
+        let checks = tpm(&config, None);
+        assert_eq!((checks[0].code, checks[0].mark), ("tpm.usable", Mark::Failed));
+        assert!(checks[0].next.is_some());
+    }
+
+    #[test]
+    fn a_firmware_log_is_parsed_not_only_opened() {
+        let dir = tempfile::tempdir().unwrap();
+        let firmware_log = dir.path().join("log");
+        let boot = Boot { firmware_log: firmware_log.clone(), ..Boot::default() };
+        assert_eq!(super::firmware_log(&boot).mark, Mark::Warning);
+        fs::write(&firmware_log, b"no log").unwrap();
+        assert_eq!(super::firmware_log(&boot).mark, Mark::Failed);
+        assert_eq!(super::firmware_log(&Boot { simulated: true, ..boot }).mark, Mark::Note);
+    }
+
+    #[test]
+    fn all_controllers_must_be_there() {
+        assert_eq!(judge_controllers(Some("cpuset cpu io memory hugetlb pids rdma\n")).mark, Mark::Good);
+        let some = judge_controllers(Some("cpu memory\n"));
+        assert!(some.mark == Mark::Warning && some.text.ends_with("io, pids"));
+        assert_eq!(judge_controllers(Some("")).mark, Mark::Warning);
+        assert_eq!(judge_controllers(None).mark, Mark::Warning);
+    }
+
+    #[test]
+    fn nvidia_is_known_by_its_vendor_id() {
+        let dir = tempfile::tempdir().unwrap();
+        assert!(!has_nvidia(dir.path()) && !has_nvidia(&dir.path().join("none")));
+        for (slot, vendor) in [("0000:00:02.0", "0x8086\n"), ("0000:01:00.0", "0x10de\n")] {
+            fs::create_dir(dir.path().join(slot)).unwrap();
+            fs::write(dir.path().join(slot).join("vendor"), vendor).unwrap();
+        }
+        assert!(has_nvidia(dir.path()));
+    }
+
+    #[test]
+    fn a_running_agent_answers_for_its_tpm() {
+        use crate::core::status::{HealthItem, Severity};
+        let mut status = Status::default();
+        assert_eq!(through_agent(&status).mark, Mark::Good);
+        status.health.push(HealthItem { code: "tpm.lost".into(), severity: Severity::Error, text: "gone".into() });
+        assert_eq!(through_agent(&status).mark, Mark::Failed);
+    }
+}

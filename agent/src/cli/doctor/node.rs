@@ -1,0 +1,142 @@
+//! Checks of this node's set-up: configuration, agent, state, validators, clock.
+
+use std::{
+    fs::{self, File},
+    io::{self, Write as _},
+    path::Path,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use super::{Check, Mark, Source};
+use crate::{
+    config::{Config, Node},
+    core::status::Status,
+};
+
+/// Nothing of ours is older: 2025-01-01T00:00:00Z in Unix seconds.
+const EARLIEST: u64 = 1_735_689_600;
+/// 2100-01-01T00:00:00Z: a clock past it was never set.
+const LATEST: u64 = 4_102_444_800;
+
+pub(super) fn config(source: Source<'_>) -> Check {
+    let path = source.path.display();
+    match source.found {
+        true => Check::good("config.file", format!("{path} is well formed")),
+        false => Check::new("config.file", Mark::Note, format!("no {path}: the defaults are in force"))
+            .next(format!("assay-agent --print-config > {path}")),
+    }
+}
+
+pub(super) fn agent(daemon: Option<&Status>) -> Check {
+    match daemon {
+        Some(status) => Check::good("agent.running", format!("it answers; {} beats in this session", status.seq)),
+        None => Check::new("agent.running", Mark::Warning, "no agent is running with this configuration")
+            .next("systemctl start assay-core assay-link, or for a try: assay-agent run"),
+    }
+}
+
+pub(super) fn state_dir(node: &Node) -> Check {
+    const CODE: &str = "node.state-dir";
+    let dir = &node.state_dir;
+    match writable(dir) {
+        Ok(()) => Check::good(CODE, format!("{} is writable", dir.display())),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            Check::failed(CODE, format!("{} is not there", dir.display()), format!("mkdir -m 700 -p {}", dir.display()))
+        }
+        Err(error) => Check::failed(
+            CODE,
+            format!("{} cannot be written: {error}", dir.display()),
+            "run this as the agent's user, or look for a full or read-only disk",
+        ),
+    }
+}
+
+/// Writes a file of our own, all the way to the disk, and removes it.
+fn writable(dir: &Path) -> io::Result<()> {
+    let probe = dir.join(format!(".doctor.{}", std::process::id()));
+    let written = File::create_new(&probe).and_then(|mut file| {
+        file.write_all(&[0; 4096])?;
+        file.sync_all()
+    });
+    match fs::remove_file(&probe) {
+        Err(error) if written.is_ok() => Err(error),
+        _ => written,
+    }
+}
+
+pub(super) fn validators(config: &Config, daemon: Option<&Status>) -> Vec<Check> {
+    const CODE: &str = "validator.reachable";
+    if config.validator.is_empty() {
+        let none = Check::new("validator.configured", Mark::Warning, "no validator is configured: nothing is proven to anyone");
+        return vec![none.next("add a [[validator]] table; assay-validator init prints one")];
+    }
+    let Some(status) = daemon else {
+        let names: Vec<&str> = config.validator.iter().map(|one| one.name.as_str()).collect();
+        let text = format!("{} configured; link tells whether they answer, and it is not running", names.join(", "));
+        return vec![Check::new(CODE, Mark::Note, text)];
+    };
+    let check = |one: &crate::core::status::ValidatorStatus| match one.connected {
+        true => Check::good(CODE, format!("{} answers; {} records to deliver", one.name, one.unsent)),
+        false => Check::failed(
+            CODE,
+            format!("{} does not answer; {} records wait", one.name, one.unsent),
+            "check url and tls_spki in its [[validator]] table, and the way out of this network",
+        ),
+    };
+    status.validators.iter().map(check).collect()
+}
+
+pub(super) fn clock() -> Check {
+    judge_clock(SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()))
+}
+
+fn judge_clock(unix_s: u64) -> Check {
+    const CODE: &str = "clock.plausible";
+    let text = crate::cli::print::utc(unix_s.saturating_mul(1000));
+    match (EARLIEST..LATEST).contains(&unix_s) {
+        true => Check::good(CODE, format!("it is {text}")),
+        false => Check::failed(CODE, format!("the clock says {text}"), "set the clock: timedatectl set-ntp true"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::status::ValidatorStatus;
+
+    #[test]
+    fn a_clock_that_was_never_set_is_a_failure() {
+        assert_eq!(judge_clock(0).mark, Mark::Failed);
+        assert_eq!(judge_clock(EARLIEST).mark, Mark::Good);
+        assert_eq!(judge_clock(LATEST).mark, Mark::Failed);
+    }
+
+    #[test]
+    fn the_state_directory_is_tried_and_left_clean() {
+        let dir = tempfile::tempdir().unwrap();
+        let node = Node { state_dir: dir.path().into(), ..Node::default() };
+        assert_eq!(state_dir(&node).mark, Mark::Good);
+        assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
+        let missing = Node { state_dir: dir.path().join("none"), ..Node::default() };
+        assert!(state_dir(&missing).next.is_some_and(|next| next.starts_with("mkdir")));
+        let no_directory = Node { state_dir: "/dev/null".into(), ..Node::default() };
+        assert_eq!(state_dir(&no_directory).mark, Mark::Failed);
+    }
+
+    #[test]
+    fn a_validator_that_link_cannot_reach_is_a_failure() {
+        let key = "ab".repeat(32);
+        let text = format!("[[validator]]\nname = \"one\"\nurl = \"https://a\"\nkey = \"{key}\"\ntls_spki = \"{key}\"\n");
+        let config = Config::parse(&text).unwrap();
+        let marks = |config: &Config, status: Option<&Status>| {
+            validators(config, status).into_iter().map(|check| check.mark).collect::<Vec<_>>()
+        };
+        assert_eq!(marks(&Config::default(), None), [Mark::Warning]);
+        assert_eq!(marks(&config, None), [Mark::Note]);
+        let mut status = Status::default();
+        for connected in [true, false] {
+            status.validators.push(ValidatorStatus { name: "one".into(), connected, unsent: 0 });
+        }
+        assert_eq!(marks(&config, Some(&status)), [Mark::Good, Mark::Failed]);
+    }
+}

@@ -1,0 +1,200 @@
+//! The service: HTTPS, with limits on everything a stranger can ask for.
+//!
+//! Purpose: accept connections, pace them, decode requests, hand them to the engine.
+//! One thread for the network and one for the engine.
+//!
+//! Trust boundary: everything that connects is hostile until the engine has checked a
+//! signature. TLS 1.3 only; HTTP/1.1 only; a cap on connections, on a request's bytes
+//! and on all requests' bytes together; a time limit for the handshake, each header,
+//! each body and for silence. A malformed body is refused before any public-key work.
+//!
+//! Not here: authentication by TLS (messages are signed by themselves), metrics.
+
+mod connection;
+mod pace;
+mod routes;
+
+use std::fs::{File, TryLockError};
+use std::future::Future;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use assay_wire::Digest;
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
+use tokio::sync::{Semaphore, watch};
+use tokio_rustls::TlsAcceptor;
+
+use crate::beacon::OsBeacons;
+use crate::config::{Config, Home, Limits};
+use crate::engine::{self, Clock, Handle, Parts};
+use crate::error::Error;
+use crate::store::Store;
+use crate::{civil, tls, trusted};
+
+/// How long connections may take to finish what they are at when the service stops.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// A validator's directory, read and checked, ready to serve.
+#[derive(Debug)]
+pub struct Service {
+    config: Config,
+    parts: Parts,
+    tls: Arc<ServerConfig>,
+    pin: String,
+    /// Held for as long as the directory is served; dropped with the service.
+    lock: File,
+}
+
+impl Service {
+    /// Reads a validator's directory and locks it.
+    ///
+    /// # Errors
+    /// Any [`Error`] of a file that is missing or can't be used, [`Error::Locked`] when another
+    /// process serves the directory.
+    pub fn open(home: &Home) -> Result<Self, Error> {
+        let config = Config::load(&home.config())?;
+        let trust = trusted::trust(&home.trust())?;
+        let policy = trusted::policy(&home.trust(), &trust.policy)?;
+        let key = trusted::signing_key(&home.key())?;
+        let id = key.verifying_key().validator_id();
+        if !trust.validators.contains_key(&id) {
+            let detail = format!("does not name this validator's own key, {:?}", key.verifying_key());
+            return Err(Error::Config { path: home.trust(), detail });
+        }
+        let tls = tls::server(&home.certificate(), &home.tls_key())?;
+        let pin = tls::pin(&home.tls_key())?;
+        let lock = lock(home)?;
+        let store = Store::open(&home.store(), trust.network.id(), &id.to_string())?;
+        let (beacons, clock): (_, Clock) = (Box::new(OsBeacons), Arc::new(civil::now_ms));
+        let (challenge_ms, challenges) = (config.limits.challenge_s * 1000, config.limits.challenges);
+        let parts = Parts { trust, policy, key, store, beacons, clock, challenge_ms, challenges };
+        Ok(Self { config, parts, tls, pin, lock })
+    }
+
+    /// Tells the time by another clock: a test's.
+    #[must_use]
+    pub fn with_clock(mut self, clock: Clock) -> Self {
+        self.parts.clock = clock;
+        self
+    }
+
+    /// With other limits than those of the configuration file.
+    #[must_use]
+    pub fn with_limits(mut self, limits: Limits) -> Self {
+        self.parts.challenge_ms = limits.challenge_s * 1000;
+        self.parts.challenges = limits.challenges;
+        self.config.limits = limits;
+        self
+    }
+
+    /// Where the configuration says to listen.
+    pub fn listen_address(&self) -> SocketAddr {
+        self.config.listen
+    }
+
+    /// SHA-256 of the TLS key's SubjectPublicKeyInfo, in hex.
+    pub fn pin(&self) -> &str {
+        &self.pin
+    }
+
+    /// The validator's id.
+    pub fn id(&self) -> Digest {
+        self.parts.key.verifying_key().validator_id()
+    }
+
+    /// Serves until `stop` completes, then lets requests finish and closes the store.
+    ///
+    /// # Errors
+    /// [`Error::Start`] or [`Error::Engine`].
+    pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Result<(), Error> {
+        let Self { config, parts, tls, lock, .. } = self;
+        let (engine, thread) = engine::start(parts)?;
+        let acceptor = TlsAcceptor::from(tls);
+        let shared = Arc::new(Shared::new(engine, acceptor, config.limits));
+        let (closing, closed) = watch::channel(());
+        tokio::select! {
+            () = accept(&listener, &shared, &closed) => {}
+            () = stop => log::info!("stopping"),
+            () = engine_gone(&thread) => return Err(Error::Engine),
+        }
+        drop(listener);
+        let _ = closing.send(());
+        drop(closed);
+        // Completes when the last connection has dropped its end.
+        let _ = tokio::time::timeout(GRACE, closing.closed()).await;
+        drop(shared);
+        join(thread).await?;
+        drop(lock);
+        Ok(())
+    }
+}
+
+fn lock(home: &Home) -> Result<File, Error> {
+    let path = home.lock();
+    let file = File::create(&path).map_err(|source| Error::WriteFile { path: path.clone(), source })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(Error::Locked { path }),
+        Err(TryLockError::Error(source)) => Err(Error::WriteFile { path, source }),
+    }
+}
+
+/// What all connections share.
+struct Shared {
+    engine: Handle,
+    acceptor: TlsAcceptor,
+    limits: Limits,
+    connections: Arc<Semaphore>,
+    /// KiB of bodies that may be in memory.
+    bodies: Arc<Semaphore>,
+}
+
+impl Shared {
+    fn new(engine: Handle, acceptor: TlsAcceptor, limits: Limits) -> Self {
+        let kib = usize::try_from(limits.body_memory_mib).unwrap_or(64) * 1024;
+        let connections = Arc::new(Semaphore::new(limits.connections));
+        Self { engine, acceptor, connections, bodies: Arc::new(Semaphore::new(kib)), limits }
+    }
+}
+
+/// Accepts connections for ever.
+async fn accept(listener: &TcpListener, shared: &Arc<Shared>, closed: &watch::Receiver<()>) {
+    loop {
+        let stream = match listener.accept().await {
+            Ok((stream, _)) => stream,
+            Err(error) => {
+                // Out of descriptors, most likely: connections that end will free some.
+                log::warn!("cannot accept a connection: {error}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let Ok(permit) = Arc::clone(&shared.connections).try_acquire_owned() else {
+            log::debug!("too many connections: one closed");
+            continue;
+        };
+        let (shared, closed) = (Arc::clone(shared), closed.clone());
+        tokio::spawn(async move {
+            connection::run(stream, shared, closed).await;
+            drop(permit);
+        });
+    }
+}
+
+/// Completes when the engine's thread has ended by itself, which it must not.
+async fn engine_gone(thread: &JoinHandle<()>) {
+    while !thread.is_finished() {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+    }
+}
+
+async fn join(thread: JoinHandle<()>) -> Result<(), Error> {
+    let joined = tokio::task::spawn_blocking(move || thread.join()).await;
+    match joined {
+        Ok(Ok(())) => Ok(()),
+        _ => Err(Error::Engine),
+    }
+}
