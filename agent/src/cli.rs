@@ -18,8 +18,10 @@ mod job;
 mod ledger;
 mod logging;
 mod print;
+mod progress;
 mod status;
 mod supervise;
+mod units;
 
 use std::{
     io::Write as _,
@@ -102,7 +104,7 @@ fn dispatch(command: &Command, file: &ConfigFile, verbose: u8) -> Result<u8, Cli
     match command {
         // Work without a configuration: the first two are children that get all they need as
         // arguments, and an inventory must work on a machine where nothing is set up.
-        Command::Nvml { library } => return inventory::serve(Path::new(library)),
+        Command::Nvml { library } => return serve_gpus(Path::new(library)),
         Command::ProbeUserns => return probe_userns(),
         _ => {}
     }
@@ -140,6 +142,12 @@ where
     part().map_err(|error| CliError::part("the agent ended", error)).map(|()| 0)
 }
 
+fn serve_gpus(library: &Path) -> Result<u8, CliError> {
+    crate::nvml::serve(library)
+        .map_err(|fault| CliError::part("the GPU library's process", fault))
+        .map(|()| 0)
+}
+
 /// Makes the namespaces that every job gets; run in a process of its own by `doctor`.
 fn probe_userns() -> Result<u8, CliError> {
     use nix::sched::{CloneFlags, unshare};
@@ -159,7 +167,7 @@ impl ConfigFile {
     }
 
     fn path(&self) -> &Path {
-        self.named.as_deref().unwrap_or(Path::new(DEFAULT_PATH))
+        self.named.as_deref().unwrap_or_else(|| Path::new(DEFAULT_PATH))
     }
 
     fn source(&self) -> doctor::Source<'_> {

@@ -63,6 +63,23 @@ pub struct Node {
     pub runtime_dir: PathBuf,
 }
 
+impl Node {
+    /// The ledger's file name.
+    pub const LEDGER: &str = "ledger.db";
+
+    /// The ledger.
+    #[must_use]
+    pub fn ledger(&self) -> PathBuf {
+        self.state_dir.join(Self::LEDGER)
+    }
+
+    /// The sandbox's own directory: image layers, job outputs and logs.
+    #[must_use]
+    pub fn sandbox_dir(&self) -> PathBuf {
+        self.state_dir.join("sandbox")
+    }
+}
+
 impl Default for Node {
     fn default() -> Self {
         Self { state_dir: "/var/lib/assay".into(), runtime_dir: "/run/assay".into() }
@@ -131,7 +148,7 @@ impl Default for TpmConfig {
 pub struct Boot {
     /// The firmware's measurement log.
     pub firmware_log: PathBuf,
-    /// Write the firmware log ourselves and extend it into the (simulated) TPM.
+    /// Whether a generator wrote the firmware log; goes into the evidence.
     pub simulated: bool,
     /// systemd's measurement log; missing is fine.
     pub userspace_log: PathBuf,
@@ -188,13 +205,14 @@ impl Default for Gpu {
 pub struct SandboxSettings {
     /// The jailer; beside the agent, then in `/usr/lib/assay`, when not given.
     pub jailer: Option<PathBuf>,
-    /// First host user and group id given to jobs; 65,536 for each job that runs.
+    /// First host user and group id given to jobs; 65,536 for each job that runs. The default starts
+    /// above what systemd hands to containers.
     pub id_base: u32,
 }
 
 impl Default for SandboxSettings {
     fn default() -> Self {
-        Self { jailer: None, id_base: 1_000_000 }
+        Self { jailer: None, id_base: 0x7000_0000 }
     }
 }
 

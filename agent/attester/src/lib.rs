@@ -25,6 +25,7 @@
 mod ak;
 mod backend;
 mod ek;
+mod ek_policy;
 mod error;
 mod identity;
 mod key;

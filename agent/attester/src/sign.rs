@@ -13,7 +13,7 @@ use tss_esapi::{
 
 use crate::{
     Tpm, ak,
-    ek::EkPolicy,
+    ek_policy::EkPolicy,
     error::{TpmError, tss},
     key::{with_policy_session, with_primary},
     pcr,

@@ -9,8 +9,11 @@ use assay_inventory::Fact;
 use assay_inventory::nvml::{
     Client, ClientConfig, DeviceState, GpuStatus, NvmlFault, SCENARIO_ENV, serve_stdin,
 };
+use std::io::{Read, Write};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
@@ -296,6 +299,56 @@ fn a_child_that_answers_garbage_is_replaced() {
     let mut client = Client::new(config);
     assert!(matches!(client.sample(), Err(NvmlFault::TooLong { .. })));
     assert!(matches!(client.status(), GpuStatus::Failed { .. }));
+}
+
+/// Asks a child without a client, as its dead parent would have.
+fn ask_sample(socket: &mut UnixStream) -> std::io::Result<Vec<u8>> {
+    let request = br#"{"question":"sample","give_up_s":1}"#;
+    socket.write_all(&u32::try_from(request.len()).unwrap().to_be_bytes())?;
+    socket.write_all(request)?;
+    let mut length = [0; 4];
+    socket.read_exact(&mut length)?;
+    let mut reply = vec![0; usize::try_from(u32::from_be_bytes(length)).unwrap()];
+    socket.read_exact(&mut reply)?;
+    Ok(reply)
+}
+
+#[test]
+fn a_hung_child_without_a_parent_ends_itself() {
+    let config = scenario("one-gpu-hang");
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    let mut command = Command::new(&config.program);
+    command.args(&config.args).envs(config.env).stdin(OwnedFd::from(theirs)).stdout(Stdio::null());
+    let mut child = command.spawn().unwrap();
+    drop(command);
+    assert!(ask_sample(&mut ours).unwrap().starts_with(b"{\"samples\""));
+    std::thread::sleep(Duration::from_millis(1_000));
+    assert!(ask_sample(&mut ours).is_err());
+    assert!(child.wait().unwrap().to_string().contains("SIGALRM"));
+}
+
+#[test]
+fn a_child_that_drips_does_not_stretch_the_deadline() {
+    let mut config = config(library());
+    config.program = "/bin/sh".into();
+    config.env = vec![("PATH".into(), "/usr/bin:/bin".into())];
+    let script = "printf '\\000\\000\\001\\000' >&0; while printf x >&0; do sleep 0.1; done";
+    config.args = ["-c", script].map(Into::into).to_vec();
+    let asked = Instant::now();
+    assert!(matches!(Client::new(config).sample(), Err(NvmlFault::Hung(DEADLINE))));
+    assert!(asked.elapsed() < DEADLINE * 2, "{:?}", asked.elapsed());
+}
+
+#[test]
+fn the_child_has_no_environment_but_its_own() {
+    let mut config = config(library());
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("env");
+    config.program = "/bin/sh".into();
+    config.args = ["-c".into(), format!("export -p >{}", file.display()).into()].to_vec();
+    assert!(matches!(Client::new(config).sample(), Err(NvmlFault::ChildDied(_))));
+    let variables = std::fs::read_to_string(file).unwrap();
+    assert!(variables.contains(CHILD_ENV) && !variables.contains("HOME"), "{variables}");
 }
 
 #[test]

@@ -10,7 +10,8 @@ use std::mem::size_of;
 use std::os::fd::{AsRawFd, BorrowedFd, FromRawFd, OwnedFd, RawFd};
 use std::ptr;
 
-use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
+use nix::errno::Errno;
+use nix::sys::signal::SigSet;
 use rustix::process::Pid;
 
 /// The namespaces that exist from the job's birth. The cgroup namespace comes
@@ -23,7 +24,7 @@ const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
     | libc::CLONE_NEWIPC
     | libc::CLONE_NEWUTS;
 
-/// `CLONE_INTO_CGROUP` of `linux/sched.h`; it does not fit the C `int` that the bindings give it.
+/// `CLONE_INTO_CGROUP` of `linux/sched.h`, beyond the 32 bits of the other flags.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
 
 /// Which side of a `clone` this is.
@@ -131,16 +132,23 @@ pub(crate) fn install_stdio(source: BorrowedFd<'_>, target: RawFd) -> io::Result
     Ok(())
 }
 
-/// Every signal back to its default action and unblocked, as `exec` keeps
-/// ignored ones ignored and the Rust runtime ignores `SIGPIPE`.
-pub(crate) fn default_signals() -> io::Result<()> {
-    let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-    for signal in Signal::iterator().filter(|s| !matches!(s, Signal::SIGKILL | Signal::SIGSTOP)) {
-        // SAFETY: the default action runs no code of ours.
-        unsafe { sigaction(signal, &default)? };
+/// Every signal back to its default action and unblocked: `exec` keeps ignored
+/// ones ignored, the Rust runtime ignores `SIGPIPE`, and the C library's
+/// `posix_spawn`, by which this program is started, its own two (32 and 33),
+/// which only the bare system call reaches.
+pub(crate) fn default_signals() -> nix::Result<()> {
+    // The kernel's `struct sigaction`: handler, flags, restorer, mask. Zero is
+    // SIG_DFL without flags.
+    let default = [0u64; 4];
+    for signal in (1..=64).filter(|s| !matches!(*s, libc::SIGKILL | libc::SIGSTOP)) {
+        // SAFETY: `default` has the size and layout that the kernel reads, 8 is
+        // the size of its signal set, and the default action runs no code of ours.
+        let done = unsafe {
+            libc::syscall(libc::SYS_rt_sigaction, signal, default.as_ptr(), ptr::null_mut::<u64>(), 8usize)
+        };
+        Errno::result(done)?;
     }
-    SigSet::empty().thread_set_mask()?;
-    Ok(())
+    SigSet::empty().thread_set_mask()
 }
 
 /// Leaves the namespaces in `flags` for new ones.

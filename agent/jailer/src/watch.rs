@@ -48,9 +48,9 @@ pub(crate) fn run(plan: &Plan, control: BorrowedFd<'_>) -> Result<Report, Refusa
         job.kill();
         job.end = Some(End::Refused(refusal));
     }
-    job.watch(control)?;
+    let watched = job.watch(control).inspect_err(|_| job.kill());
     let died_by = job.reap();
-    Ok(job.report(died_by, began))
+    watched.map(|()| job.report(died_by, began))
 }
 
 fn start(plan: &Plan, began: Instant) -> Result<Job, Refusal> {

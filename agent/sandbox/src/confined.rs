@@ -20,7 +20,7 @@ const BENEATH: ResolveFlags = ResolveFlags::BENEATH
     .union(ResolveFlags::NO_MAGICLINKS)
     .union(ResolveFlags::NO_XDEV);
 
-const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+const DIRECTORY: OFlags = OFlags::DIRECTORY.union(OFlags::CLOEXEC);
 
 /// An open directory with confined operations.
 #[derive(Debug)]
@@ -45,11 +45,15 @@ impl Dir {
 
     /// Opens a directory below this one.
     pub(crate) fn dir(&self, path: impl AsRef<OsStr>) -> rustix::io::Result<Self> {
-        openat2(&self.0, path.as_ref().as_bytes(), DIRECTORY | OFlags::RDONLY, Mode::empty(), BENEATH).map(Self)
+        openat2(&self.0, path.as_ref().as_bytes(), DIRECTORY | OFlags::RDONLY, Mode::empty(), BENEATH)
+            .map(Self)
     }
 
     /// Opens a directory below this one, making it and its parents where they are missing.
-    pub(crate) fn dir_all<'a>(&self, components: impl IntoIterator<Item = &'a OsStr>) -> rustix::io::Result<Self> {
+    pub(crate) fn dir_all<'a>(
+        &self,
+        components: impl IntoIterator<Item = &'a OsStr>,
+    ) -> rustix::io::Result<Self> {
         let mut at = self.dir(".")?;
         for name in components {
             at = match at.dir(name) {

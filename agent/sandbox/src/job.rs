@@ -246,7 +246,10 @@ impl JobFile {
     pub fn check_supported(&self) -> Result<(), SandboxError> {
         let unsupported = |what, advice| Err(SandboxError::Unsupported { what, advice });
         if self.resources.gpus != 0 {
-            return unsupported("a GPU job", "GPU jobs need device grants, which this sandbox lacks; set gpus = 0");
+            return unsupported(
+                "a GPU job",
+                "GPU jobs need device grants, which this sandbox lacks; set gpus = 0",
+            );
         }
         if self.network != Network::None {
             return unsupported("network = \"egress\"", "set network = \"none\"");
@@ -255,8 +258,12 @@ impl JobFile {
     }
 
     fn check(raw: RawJob) -> Result<Self, JobError> {
-        let timeout_ms =
-            ranged(parse_millis(&raw.timeout), 100..=604_800_000, "job.timeout", "must be \"100ms\" to \"168h\"")?;
+        let timeout_ms = ranged(
+            parse_millis(&raw.timeout),
+            100..=604_800_000,
+            "job.timeout",
+            "must be \"100ms\" to \"168h\"",
+        )?;
         check_command(&raw.command)?;
         check_env(&raw.env)?;
         check_outputs(&raw.outputs)?;
@@ -297,12 +304,17 @@ fn json_error(text: &str, error: &serde_json::Error) -> JobError {
 fn parse_image(text: &str) -> Result<ImageRef, JobError> {
     const FIELD: &str = "job.image";
     let Some(rest) = text.strip_prefix("oci:") else {
-        return Err(JobError::Field { field: FIELD, rule: "must be \"oci:/path/to/layout:tag\"; registries come later" });
+        return Err(JobError::Field {
+            field: FIELD,
+            rule: "must be \"oci:/path/to/layout:tag\"; registries come later",
+        });
     };
     let (path, tag) = rest.rsplit_once(':').unwrap_or((rest, "latest"));
     rule(path.starts_with('/') && !path.contains('\0'), FIELD, "needs an absolute layout path")?;
     // Characters of `org.opencontainers.image.ref.name`, OCI image-spec 1.1 annotations.md.
-    let ok = !tag.is_empty() && tag.len() <= 128 && tag.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
+    let ok = !tag.is_empty()
+        && tag.len() <= 128
+        && tag.chars().all(|c| c.is_ascii_alphanumeric() || "._-".contains(c));
     rule(ok, FIELD, "has a tag of other than letters, digits, '.', '_' and '-'")?;
     Ok(ImageRef::Layout { path: path.into(), tag: tag.to_owned() })
 }
@@ -327,11 +339,14 @@ fn check_outputs(outputs: &[String]) -> Result<(), JobError> {
     const FIELD: &str = "job.outputs";
     let reserved = |path: &str| ["/proc", "/dev", "/sys"].iter().any(|r| is_within(path, r));
     rule(outputs.len() <= 16, FIELD, "must be at most 16")?;
-    rule(outputs.iter().all(|o| is_plain_absolute(o) && o.len() <= 255), FIELD, "must be plain absolute paths")?;
+    rule(
+        outputs.iter().all(|o| is_plain_absolute(o) && o.len() <= 255),
+        FIELD,
+        "must be plain absolute paths",
+    )?;
     rule(!outputs.iter().any(|o| reserved(o)), FIELD, "must be outside of /proc, /dev and /sys")?;
-    let nested = |(i, a): (usize, &String)| {
-        outputs.iter().enumerate().any(|(j, b)| i != j && is_within(a, b))
-    };
+    let nested =
+        |(i, a): (usize, &String)| outputs.iter().enumerate().any(|(j, b)| i != j && is_within(a, b));
     rule(!outputs.iter().enumerate().any(nested), FIELD, "must not contain one another")
 }
 
@@ -398,9 +413,17 @@ mod tests {
     fn the_digest_covers_every_field() {
         let job = JobFile::parse(TOML.as_bytes()).unwrap();
         let changes = [
-            ("v1", "v2"), ("true", "false"), ("B = \"2\"", "B = \"3\""), ("30s", "31s"), ("/out", "/res"),
-            ("500m", "501m"), ("512Mi", "513Mi"), ("1Gi", "2Gi"), ("pids = 16", "pids = 17"),
-            ("limits = \"rlimit\"", "limits = \"cgroup\""), ("limits = \"rlimit\"", "limits = \"rlimit\"\ngpus = 1"),
+            ("v1", "v2"),
+            ("true", "false"),
+            ("B = \"2\"", "B = \"3\""),
+            ("30s", "31s"),
+            ("/out", "/res"),
+            ("500m", "501m"),
+            ("512Mi", "513Mi"),
+            ("1Gi", "2Gi"),
+            ("pids = 16", "pids = 17"),
+            ("limits = \"rlimit\"", "limits = \"cgroup\""),
+            ("limits = \"rlimit\"", "limits = \"rlimit\"\ngpus = 1"),
             ("timeout", "network = \"egress\"\ntimeout"),
         ];
         for (from, to) in changes {
@@ -472,7 +495,8 @@ mod tests {
     #[test]
     fn refuses_long_and_non_utf8_text() {
         assert_eq!(error(&" ".repeat(JOB_FILE_MAX + 1)), JobError::TooLong);
-        let Err(SandboxError::ParseJob(JobError::Syntax { offset: 5, .. })) = JobFile::parse(b"[job]\xff") else {
+        let Err(SandboxError::ParseJob(JobError::Syntax { offset: 5, .. })) = JobFile::parse(b"[job]\xff")
+        else {
             panic!()
         };
     }

@@ -56,7 +56,10 @@ impl Client {
     /// For an answer to another question.
     pub(crate) fn unexpected(&self, answer: &Answer) -> CliError {
         let name = format!("{answer:?}").chars().take_while(char::is_ascii_alphanumeric).collect::<String>();
-        self.broken(io::Error::new(io::ErrorKind::InvalidData, format!("an answer to another question: {name}")))
+        self.broken(io::Error::new(
+            io::ErrorKind::InvalidData,
+            format!("an answer to another question: {name}"),
+        ))
     }
 
     fn unreachable(&self, source: io::Error) -> CliError {
@@ -115,14 +118,20 @@ mod tests {
 
     #[test]
     fn a_refusal_is_an_error_with_its_code() {
-        let (_dir, client) = answering(b"{\"answer\":\"refused\",\"code\":\"job.none\",\"text\":\"no such job\"}\n");
+        let (_dir, client) =
+            answering(b"{\"answer\":\"refused\",\"code\":\"job.none\",\"text\":\"no such job\"}\n");
         let error = client.status().unwrap_err();
         assert!(matches!(error, CliError::Refused { code, .. } if code == "job.none"));
     }
 
     #[test]
     fn garbage_half_lines_and_other_answers_are_errors() {
-        for answer in [&b"nonsense\n"[..], b"", b"{\"answer\":\"jobs\",\"jobs\":[]}", b"{\"answer\":\"jobs\",\"jobs\":[]}\n"] {
+        for answer in [
+            &b"nonsense\n"[..],
+            b"",
+            b"{\"answer\":\"jobs\",\"jobs\":[]}",
+            b"{\"answer\":\"jobs\",\"jobs\":[]}\n",
+        ] {
             let (_dir, client) = answering(answer);
             assert!(matches!(client.status(), Err(CliError::Exchange { .. })), "{answer:?}");
         }

@@ -11,7 +11,8 @@ use serde::Serialize;
 use super::{
     client::Client,
     error::{self, CliError},
-    print::{self, Page, Paint, Progress, Tone},
+    print::{self, Page, Paint, Tone},
+    progress::Progress,
 };
 use crate::{config::Config, core::status::Status};
 

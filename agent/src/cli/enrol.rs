@@ -7,12 +7,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{
-    client::Client,
-    error::CliError,
-    export,
-    print::{self, Progress},
-};
+use super::{client::Client, error::CliError, export, print, progress::Progress};
 use crate::{control::Export, core::status::Status};
 
 const POLL: Duration = Duration::from_millis(500);

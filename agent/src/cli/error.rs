@@ -2,7 +2,7 @@
 
 use std::{error::Error, io, path::PathBuf};
 
-use crate::config::ConfigError;
+use crate::{config::ConfigError, ledger::LedgerError};
 
 /// Exit code: a check or a job failed.
 pub(crate) const FAILED: u8 = 1;
@@ -125,6 +125,20 @@ pub(crate) enum CliError {
         #[source]
         source: Option<io::Error>,
     },
+    /// The ledger could not be opened.
+    #[error("no ledger to read")]
+    OpenLedger {
+        /// Why.
+        #[source]
+        source: LedgerError,
+    },
+    /// The ledger's file is damaged.
+    #[error("the ledger is damaged")]
+    ReadLedger {
+        /// What could not be read.
+        #[source]
+        source: LedgerError,
+    },
     /// A part of the agent failed.
     #[error("{doing}")]
     Part {
@@ -149,6 +163,7 @@ impl CliError {
         match self {
             Self::Config { .. } | Self::Usage(_) | Self::ParseJob { .. } | Self::WhichJob { .. } => WRONG,
             Self::Terminal => WRONG,
+            Self::ReadLedger { .. } => FAILED,
             _ => UNABLE,
         }
     }
@@ -172,6 +187,8 @@ impl CliError {
             Self::Print(_) => "output.closed",
             Self::Supervise(_) => "run.failed",
             Self::Orphan { .. } => "run.orphan",
+            Self::OpenLedger { .. } => "ledger.unopened",
+            Self::ReadLedger { .. } => "ledger.damaged",
             Self::Part { .. } => "agent.failed",
         }
     }
@@ -204,6 +221,10 @@ impl CliError {
             Self::WhichJob { .. } => "see all of them with: assay-agent job list",
             Self::Terminal => "name a file: -o FILE, or redirect standard output",
             Self::Orphan { .. } => "run core and link by: assay-agent run",
+            Self::OpenLedger { .. } => {
+                "it is made by the first run of the agent; another user's may need root to read"
+            }
+            Self::ReadLedger { .. } => "keep a copy of the file; what validators received of it is safe with them",
             Self::Part { hint, .. } => return hint.map(str::to_owned),
             _ => return None,
         };

@@ -8,7 +8,7 @@ use std::{
 
 use serde::Serialize;
 
-use super::{args::What, client::Client, error::CliError, print};
+use super::{args::What, client::Client, error::CliError, print, progress::Progress, units};
 use crate::{
     control::{Export, Request},
     core::answer::Answer,
@@ -55,7 +55,7 @@ pub(super) fn write(client: &Client, what: Export, output: &Path, json: bool) ->
 /// The envelope's kind and its bytes.
 pub(super) fn fetch(client: &Client, what: Export) -> Result<(String, Vec<u8>), CliError> {
     let answer = {
-        let _progress = print::Progress::start("waiting for the export");
+        let _progress = Progress::start("waiting for the export");
         client.ask(&Request::Export { what })?
     };
     let Answer::Exported { kind, envelope } = &answer else {
@@ -88,9 +88,11 @@ fn tell(kind: &str, file: &Path, bytes: usize, json: bool) -> io::Result<()> {
     if json {
         return print::json(&Exported { schema: print::SCHEMA, kind, file, bytes });
     }
-    let size = print::bytes(u64::try_from(bytes).unwrap_or(u64::MAX));
+    let size = units::bytes(u64::try_from(bytes).unwrap_or(u64::MAX));
     let file = print::plain(&file.to_string_lossy());
-    print::out(&format!("{kind} written to {file} ({size}); check it with: assay-validator verify --trust TRUST {file}\n"))
+    print::out(&format!(
+        "{kind} written to {file} ({size}); check it with: assay-validator verify --trust TRUST {file}\n"
+    ))
 }
 
 #[cfg(test)]

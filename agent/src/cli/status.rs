@@ -4,6 +4,7 @@ use super::{
     client::Client,
     error::CliError,
     print::{self, Page, Paint, Tone},
+    units,
 };
 use crate::core::status::{HealthItem, Severity, Status};
 
@@ -34,7 +35,7 @@ fn node(page: &mut Page, status: &Status) {
     page.fact("beats", &status.seq.to_string());
     page.fact("anchors", &status.anchors.to_string());
     page.fact("receipts", &status.receipts.to_string());
-    let last = status.last_receipt_ms.map_or_else(|| "never".to_owned(), print::utc);
+    let last = status.last_receipt_ms.map_or_else(|| "never".to_owned(), units::utc);
     page.fact("last receipt", &last);
     let jobs = if status.jobs.is_empty() { "none".to_owned() } else { status.jobs.join(", ") };
     page.fact("running jobs", &jobs);
@@ -110,7 +111,11 @@ mod tests {
     fn a_page_says_what_is_known_and_what_is_not() {
         let fresh = page(&Status::default(), Paint(false));
         insta::assert_snapshot!("fresh", fresh.text());
-        let gpu = GpuStatus { name: "NVIDIA H100".into(), utilization_per_mille: Some(987), ..GpuStatus::default() };
+        let gpu = GpuStatus {
+            name: "NVIDIA H100".into(),
+            utilization_per_mille: Some(987),
+            ..GpuStatus::default()
+        };
         let status = Status {
             schema: 1,
             node: Some("ab".repeat(32)),
@@ -118,7 +123,10 @@ mod tests {
             seq: 71,
             last_receipt_ms: Some(1_735_689_599_000),
             validators: vec![ValidatorStatus { name: "first".into(), connected: true, unsent: 3 }],
-            gpus: vec![GpuStatus { lost: true, index: 1, ..gpu.clone() }, GpuStatus { simulated: true, ..gpu }],
+            gpus: vec![
+                GpuStatus { lost: true, index: 1, ..gpu.clone() },
+                GpuStatus { simulated: true, ..gpu },
+            ],
             health: vec![HealthItem {
                 code: "tpm.simulated".into(),
                 severity: Severity::Info,

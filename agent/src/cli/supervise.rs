@@ -55,7 +55,18 @@ pub(super) fn run(config: &Config, config_file: Option<&Path>, verbose: u8) -> R
     let runtime = runtime.map_err(CliError::Supervise)?;
     let exe = std::env::current_exe().map_err(CliError::Supervise)?;
     let starter = Starter { exe, config_file: config_file.map(Path::to_owned), verbose };
-    runtime.block_on(supervise(&starter, &config.node.runtime_dir)).map_err(CliError::Supervise)
+    let supervised = async {
+        let (mut terminate, mut interrupt) =
+            (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+        let stop = async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = interrupt.recv() => {}
+            }
+        };
+        supervise(&starter, &config.node.runtime_dir, stop).await
+    };
+    runtime.block_on(supervised).map_err(CliError::Supervise)
 }
 
 /// How children are started.
@@ -80,19 +91,18 @@ impl Starter {
     }
 }
 
-async fn supervise(starter: &Starter, runtime_dir: &Path) -> io::Result<u8> {
+/// Returns when core has ended, by itself or because `stop` came.
+async fn supervise(starter: &Starter, runtime_dir: &Path, stop: impl Future<Output = ()>) -> io::Result<u8> {
     let notify = Relay::bind(runtime_dir)?;
     let mut core = starter.command("core").env("NOTIFY_SOCKET", &notify.path).spawn()?;
     let mut link = Link::start(starter)?;
-    let (mut terminate, mut interrupt) =
-        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    let mut stop = std::pin::pin!(stop);
     let status = loop {
         tokio::select! {
             status = core.wait() => break status?,
             () = link.keep(starter) => {}
             () = notify.relay() => {}
-            _ = terminate.recv() => break end(&mut core, CORE_GRACE).await?,
-            _ = interrupt.recv() => break end(&mut core, CORE_GRACE).await?,
+            () = &mut stop => break end(&mut core, CORE_GRACE).await?,
         }
     };
     if let Some(child) = &mut link.child {
@@ -187,7 +197,8 @@ impl Relay {
         let mut message = [0; 4096];
         let Ok(length) = self.socket.recv(&mut message).await else { return };
         let text = String::from_utf8_lossy(message.get(..length).unwrap_or_default());
-        let states: Vec<_> = text.lines().filter(|line| may_pass(line)).map(sd_notify::NotifyState::Custom).collect();
+        let states: Vec<_> =
+            text.lines().filter(|line| may_pass(line)).map(sd_notify::NotifyState::Custom).collect();
         if let Err(error) = sd_notify::notify(false, &states) {
             log::warn!("cannot notify the service manager: {error}");
         }
@@ -196,7 +207,9 @@ impl Relay {
 
 /// What core may say in our name; `MAINPID=` and file descriptors are not among it.
 fn may_pass(line: &str) -> bool {
-    ["READY=", "STATUS=", "WATCHDOG=", "STOPPING=", "EXTEND_TIMEOUT_USEC="].iter().any(|key| line.starts_with(key))
+    ["READY=", "STATUS=", "WATCHDOG=", "STOPPING=", "EXTEND_TIMEOUT_USEC="]
+        .iter()
+        .any(|key| line.starts_with(key))
 }
 
 impl Drop for Relay {
@@ -209,6 +222,54 @@ impl Drop for Relay {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A program that is core or link by its first argument, and writes down what it does.
+    fn program(dir: &Path, core: &str, link: &str) -> Starter {
+        let exe = dir.join("agent.sh");
+        let log = dir.join("log");
+        let script = format!(
+            "#!/bin/sh\nsay() {{ echo \"$1\" >> {}; }}\nsay \"$1 start\"\ncase $1 in\ncore) {core} ;;\nlink) {link} ;;\nesac\n",
+            log.display()
+        );
+        std::fs::write(&exe, script).unwrap();
+        std::fs::set_permissions(&exe, std::fs::Permissions::from_mode(0o700)).unwrap();
+        Starter { exe, config_file: None, verbose: 0 }
+    }
+
+    fn run_program(core: &str, link: &str, stop_after: Duration) -> (u8, String) {
+        let dir = tempfile::tempdir().unwrap();
+        let starter = program(dir.path(), core, link);
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let stop = tokio::time::sleep;
+        let code =
+            runtime.block_on(async { supervise(&starter, &dir.path().join("run"), stop(stop_after)).await });
+        (code.unwrap(), std::fs::read_to_string(dir.path().join("log")).unwrap())
+    }
+
+    const FOREVER: Duration = Duration::from_secs(3600);
+    const UNTIL_TERM: &str = "trap 'say \"$1 end\"; exit 0' TERM; while :; do sleep 0.05; done";
+
+    #[test]
+    fn the_end_of_core_is_the_end_with_its_code() {
+        let (code, log) = run_program("sleep 0.3; exit 7", UNTIL_TERM, FOREVER);
+        assert_eq!(code, 7);
+        assert!(log.contains("link end"), "{log}");
+        assert_eq!(run_program("sleep 0.1; kill -KILL $$", UNTIL_TERM, FOREVER).0, 3);
+    }
+
+    #[test]
+    fn link_is_started_again_and_core_is_not() {
+        let (code, log) = run_program("sleep 2; exit 0", "exit 1", FOREVER);
+        assert_eq!((code, log.matches("core start").count()), (0, 1));
+        assert!((2..=3).contains(&log.matches("link start").count()), "{log}");
+    }
+
+    #[test]
+    fn a_stop_ends_core_before_link() {
+        let (code, log) = run_program(UNTIL_TERM, UNTIL_TERM, Duration::from_millis(500));
+        assert_eq!(code, 0);
+        assert!(log.find("core end").unwrap() < log.find("link end").unwrap(), "{log}");
+    }
 
     #[test]
     fn link_waits_longer_each_time_and_forgives_after_a_good_run() {

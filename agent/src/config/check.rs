@@ -67,14 +67,19 @@ fn tpm_and_boot(config: &Config) -> Checked {
     let simulated = config.tpm.simulated;
     let honest = simulated || !matches!(parsed, Ok(Backend::Tcti(_)));
     demand(honest, "tpm.simulated", simulated, "true with a swtpm backend")?;
-    // Extending an invented boot into a real TPM would spoil its PCRs until the next reset.
+    // A generated log never replays to what a real TPM holds.
     let harmless = simulated || !config.boot.simulated;
     demand(harmless, "boot.simulated", config.boot.simulated, "false unless tpm.simulated is true")
 }
 
 fn cadence(config: &Config) -> Checked {
     let cadence = &config.cadence;
-    demand((100..=600_000).contains(&cadence.beat_ms), "cadence.beat_ms", cadence.beat_ms, "from 100 to 600000")?;
+    demand(
+        (100..=600_000).contains(&cadence.beat_ms),
+        "cadence.beat_ms",
+        cadence.beat_ms,
+        "from 100 to 600000",
+    )?;
     let in_a_beat = (10..=60_000).contains(&cadence.sample_ms) && cadence.sample_ms <= cadence.beat_ms;
     demand(in_a_beat, "cadence.sample_ms", cadence.sample_ms, "from 10 to 60000, and at most cadence.beat_ms")
 }

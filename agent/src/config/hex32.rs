@@ -5,7 +5,9 @@ use serde::{Deserialize as _, Deserializer, de::Error as _};
 
 fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Error> {
     let text = String::deserialize(deserializer)?;
-    Digest::from_hex(&text).map(|digest| digest.0).ok_or_else(|| D::Error::custom("expected 64 hexadecimal digits"))
+    Digest::from_hex(&text)
+        .map(|digest| digest.0)
+        .ok_or_else(|| D::Error::custom("expected 64 hexadecimal digits"))
 }
 
 /// A public key.
@@ -13,7 +15,9 @@ pub(super) mod key {
     use assay_wire::VerifyingKey;
     use serde::Deserializer;
 
-    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<VerifyingKey, D::Error> {
+    pub(in crate::config) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<VerifyingKey, D::Error> {
         super::bytes(from).map(VerifyingKey)
     }
 }

@@ -36,7 +36,9 @@ fn network(page: &mut Page, config: &Config) {
     page.table("[network]");
     page.comment("The network's id, as in its validators' trust files: letters, digits, '-', '_', '.'.");
     page.text("id", &config.network.id);
-    page.comment("Of a thousand beacon slots, how many call for an anchor: 1 to 1000, as in the trust files.");
+    page.comment(
+        "Of a thousand beacon slots, how many call for an anchor: 1 to 1000, as in the trust files.",
+    );
     page.value("anchor_per_mille", config.network.anchor_per_mille);
 }
 
@@ -71,7 +73,8 @@ fn tpm_and_boot(page: &mut Page, config: &Config) {
     page.table("[boot]");
     page.comment("The firmware's measurement log.");
     page.path("firmware_log", &config.boot.firmware_log);
-    page.comment("True: write a firmware log ourselves and extend it into the simulated TPM.");
+    page.comment("True when a generator wrote the firmware log, for a simulated TPM only. It goes into the");
+    page.comment("evidence, and the platform axis stays at P0.");
     page.value("simulated", config.boot.simulated);
     page.comment("systemd's measurement log. A missing file is fine.");
     page.path("userspace_log", &config.boot.userspace_log);

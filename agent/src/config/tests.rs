@@ -118,7 +118,10 @@ fn every_range_is_checked_and_named() {
         ("[sandbox]\nid_base = 4000000000", "sandbox.id_base"),
     ] {
         let message = refused(text);
-        assert!(message.starts_with(&format!("{key} = ")) && message.contains("must be"), "{text}: {message}");
+        assert!(
+            message.starts_with(&format!("{key} = ")) && message.contains("must be"),
+            "{text}: {message}"
+        );
     }
     let long = format!("[node]\nruntime_dir = \"/{}\"", "a".repeat(90));
     assert!(refused(&long).contains("90 bytes"));
@@ -150,8 +153,18 @@ fn urls_are_https_with_a_host_and_nothing_behind() {
     assert_eq!(check::authority("https://127.0.0.1:8443"), Some(("127.0.0.1", 8443)));
     assert_eq!(check::authority("https://[::1]:8443"), Some(("::1", 8443)));
     for bad in [
-        "http://a", "https://", "https://a/", "https://a:0", "https://a:65536", "https://a:", "https://u@a",
-        "https://[::1", "https://[x]", "https://[::1]8", "https://a:1:2", "a",
+        "http://a",
+        "https://",
+        "https://a/",
+        "https://a:0",
+        "https://a:65536",
+        "https://a:",
+        "https://u@a",
+        "https://[::1",
+        "https://[x]",
+        "https://[::1]8",
+        "https://a:1:2",
+        "a",
     ] {
         assert_eq!(check::authority(bad), None, "{bad}");
     }

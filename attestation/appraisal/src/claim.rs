@@ -1,6 +1,6 @@
 //! Claims: everything recomputed from the records, nothing taken from the node's sums.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use assay_ledger::anchor::{Anchor, TpmInstant};
 use assay_ledger::beacon::anchor_due;
@@ -65,6 +65,13 @@ const SLOT: Check = Check {
 };
 const MISSED: Check =
     Check { id: "anchor.missed", spec: "DESIGN 4.3", checked: "every slot that asked for an anchor got one" };
+const ANCHOR_ORDER: Check = Check {
+    id: "anchor.order",
+    spec: "TPM 2.0 Part 1 36",
+    checked: "anchors come in the order of the TPM's time",
+};
+const ONCE: Check =
+    Check { id: "claim.jobs", spec: "DESIGN 4.4", checked: "every job receipt is there once" };
 const END: Check = Check { id: "session.end", spec: "DESIGN 4.3", checked: "the end names the chain's head" };
 const STATED: Check =
     Check { id: "claim.stated", spec: "DESIGN 4.4", checked: "the records prove what the claim states" };
@@ -109,7 +116,6 @@ struct Measured {
 struct Context<'a> {
     trust: &'a Trust,
     policy: &'a Policy,
-    now_ms: u64,
     beacons: &'a Beacons,
 }
 
@@ -121,6 +127,7 @@ struct MeasuredSession {
     last_ms: u64,
     opened_by_ms: Option<u64>,
     last_beacon_ms: u64,
+    last_tpm_ms: u64,
     powered: Credit,
     reachable: Credit,
     missed: u64,
@@ -135,17 +142,23 @@ fn measure(
     now_ms: u64,
     findings: &mut Findings,
 ) -> Option<Measured> {
+    // Who first, then when and what.
+    let mut evidence = Vec::with_capacity(claim.sessions.len());
+    for records in &claim.sessions {
+        let session = appraise_evidence(&records.evidence, trust, now_ms, findings)?;
+        judge_simulated(&session.open.start, policy, findings);
+        findings.equal(ONE_NODE, claim.node, session.open.node).then_some(())?;
+        evidence.push(session);
+    }
     let beacons = read_beacons(&claim.beacons, trust);
     let beacons = findings.result(BEACONS, format!("{} beacons", claim.beacons.len()), beacons)?;
-    let context = Context { trust, policy, now_ms, beacons: &beacons };
+    let context = Context { trust, policy, beacons: &beacons };
     let mut totals = BTreeMap::new();
     let mut facts = Facts::default();
     let mut sessions: Vec<MeasuredSession> = Vec::with_capacity(claim.sessions.len());
-    for records in &claim.sessions {
-        let measured = context.session(records, &mut totals, &mut facts, findings)?;
-        if !findings.equal(ONE_NODE, claim.node, measured.session.open.node) {
-            return None;
-        }
+    for (records, session) in claim.sessions.iter().zip(evidence) {
+        let from_ms = sessions.last().map_or(0, |before| before.reachable.until_ms);
+        let measured = context.session(records, session, from_ms, &mut totals, &mut facts, findings)?;
         if let Some(before) = sessions.last() {
             follows(before, &measured, findings)?;
         }
@@ -177,12 +190,12 @@ impl Context<'_> {
     fn session(
         &self,
         records: &SessionRecords,
+        mut session: AppraisedSession,
+        from_ms: u64,
         totals: &mut BTreeMap<u8, Totals>,
         facts: &mut Facts,
         findings: &mut Findings,
     ) -> Option<MeasuredSession> {
-        let mut session = appraise_evidence(&records.evidence, self.trust, self.now_ms, findings)?;
-        judge_simulated(&session.open.start, self.policy, findings);
         let id = session.open.id;
         let mut chain = Chain::new(id, session.open.start.key, session.open.start.mono_ms);
         let envelopes: Vec<&[u8]> = records.beats.iter().map(|beat| beat.as_slice()).collect();
@@ -198,23 +211,21 @@ impl Context<'_> {
         let (instants, slots) = self.anchors(records, &session, &beats, &receipts, findings)?;
         let missed = self.missed(&session, &beats, &slots, findings);
         self.end(records, &session, &chain, findings)?;
-        appraise_telemetry(&session.open.start.gpus, &beats, totals, findings);
-        for job in &records.jobs {
-            let receipt = read_job(job, &session.open, self.trust, findings)?;
-            facts.jobs.push(job_facts(&receipt));
-        }
+        appraise_telemetry(&session.open.start, &beats, totals, findings);
+        self.jobs(records, &session, facts, findings)?;
         let (first_ms, last_ms) = bounds(&instants, &times);
         session.facts.beats = chain.seq();
-        session.facts.anchors = u64::try_from(instants.len().saturating_sub(1)).unwrap_or(u64::MAX);
+        session.facts.anchors = u64::try_from(slots.len()).unwrap_or(u64::MAX);
         session.facts.ended = records.end.is_some();
         Some(MeasuredSession {
             head: Head { session: id, seq: chain.seq(), head: chain.head() },
             first_ms,
             last_ms,
-            opened_by_ms: instants.first().and_then(|opening| opening.not_after_ms),
-            last_beacon_ms: times.iter().map(|t| t.not_before_ms).max().unwrap_or_default(),
+            opened_by_ms: upper(&instants, &times).min(),
+            last_beacon_ms: lower(&instants, &times).max().unwrap_or_default(),
+            last_tpm_ms: instants.iter().map(|i| i.tpm_ms).max().unwrap_or_default(),
             powered: powered(&instants, last_ms, &self.policy.time),
-            reachable: reachable(&times, &self.policy.time),
+            reachable: reachable(&times, from_ms, &self.policy.time),
             missed,
             beat_bytes: records.beats.iter().map(|b| b.len() as u64).sum(),
             session,
@@ -255,7 +266,27 @@ impl Context<'_> {
         Some(())
     }
 
-    /// TPM instants: the opening, then each anchor; and the beacons whose slots were served.
+    /// The jobs, each once.
+    fn jobs(
+        &self,
+        records: &SessionRecords,
+        session: &AppraisedSession,
+        facts: &mut Facts,
+        findings: &mut Findings,
+    ) -> Option<()> {
+        for job in &records.jobs {
+            let receipt = read_job(job, &session.open, self.trust, findings)?;
+            facts.jobs.push(job_facts(&receipt));
+        }
+        let distinct: BTreeSet<&[u8]> = records.jobs.iter().map(|job| job.as_slice()).collect();
+        if distinct.len() != records.jobs.len() {
+            findings.fail(ONCE, Severity::Fatal, distinct.len(), records.jobs.len());
+            return None;
+        }
+        Some(())
+    }
+
+    /// TPM instants: the opening, then each anchor; and the beacons whose slots were served in time.
     fn anchors(
         &self,
         records: &SessionRecords,
@@ -284,10 +315,15 @@ impl Context<'_> {
                 );
                 return None;
             }
-            instants.push(anchor_time(&anchor, &hash, instant.time_ms, self.beacons, receipts, threshold)?);
-            slots.push(anchor.beacon);
+            let at = anchor_time(&anchor, &hash, instant.time_ms, self.beacons, receipts, threshold)?;
+            in_order(instants.last()?, &at, findings)?;
+            let width = at.not_after_ms.map(|not_after| not_after.saturating_sub(at.not_before_ms));
+            if width.is_some_and(|width| width <= self.policy.time.anchor_delay_ms) {
+                slots.push(anchor.beacon);
+            }
+            instants.push(at);
         }
-        findings.pass(SLOT, format!("{} anchors", slots.len()));
+        findings.pass(SLOT, format!("{} anchors", records.anchors.len()));
         Some((instants, slots))
     }
 
@@ -341,8 +377,7 @@ impl Context<'_> {
         slots: &[Digest],
         findings: &mut Findings,
     ) -> u64 {
-        let mut named: Vec<Digest> = beats.iter().map(|b| b.beat.beacon).collect();
-        named.dedup();
+        let named: BTreeSet<Digest> = beats.iter().map(|b| b.beat.beacon).collect();
         let due = |hash: &&Digest| {
             let beacon = self.beacons.get(hash);
             beacon.is_some_and(|b| anchor_due(&b.randomness, &session.open.node, self.trust.anchor_per_mille))
@@ -380,6 +415,16 @@ impl Context<'_> {
     }
 }
 
+/// The TPM's time runs forward: an anchor that is told twice or moved would earn twice.
+fn in_order(before: &AnchorTime, after: &AnchorTime, findings: &mut Findings) -> Option<()> {
+    let holds = before.tpm_ms < after.tpm_ms && before.mono_ms <= after.mono_ms;
+    if !holds {
+        let after = format!("TPM time {} ms after {} ms", after.tpm_ms, before.tpm_ms);
+        findings.fail(ANCHOR_ORDER, Severity::Fatal, "each later than the one before", after);
+    }
+    holds.then_some(())
+}
+
 fn head_at(seq: u64, session: &AppraisedSession, beats: &[VerifiedBeat]) -> Option<Digest> {
     match seq.checked_sub(1) {
         None => Some(session.open.id),
@@ -389,11 +434,16 @@ fn head_at(seq: u64, session: &AppraisedSession, beats: &[VerifiedBeat]) -> Opti
 
 /// From the earliest lower to the latest upper bound, in Unix ms.
 fn bounds(instants: &[AnchorTime], times: &[BeatTime]) -> (u64, u64) {
-    let lower = instants.iter().map(|i| i.not_before_ms).chain(times.iter().map(|t| t.not_before_ms));
-    let upper =
-        instants.iter().filter_map(|i| i.not_after_ms).chain(times.iter().filter_map(|t| t.not_after_ms));
-    let first = lower.min().unwrap_or_default();
-    (first, upper.max().unwrap_or(first))
+    let first = lower(instants, times).min().unwrap_or_default();
+    (first, upper(instants, times).max().unwrap_or(first))
+}
+
+fn lower(instants: &[AnchorTime], times: &[BeatTime]) -> impl Iterator<Item = u64> {
+    instants.iter().map(|i| i.not_before_ms).chain(times.iter().map(|t| t.not_before_ms))
+}
+
+fn upper(instants: &[AnchorTime], times: &[BeatTime]) -> impl Iterator<Item = u64> {
+    instants.iter().filter_map(|i| i.not_after_ms).chain(times.iter().filter_map(|t| t.not_after_ms))
 }
 
 /// The node's word on where it left off must be what this claim shows, and time must not overlap.
@@ -406,17 +456,25 @@ fn follows(before: &MeasuredSession, after: &MeasuredSession, findings: &mut Fin
         return None;
     }
     findings.pass(ORDER, named);
-    // A beat that names a beacon from after the later opening was received: both ran.
-    if after.opened_by_ms.is_some_and(|opened| opened < before.last_beacon_ms) {
-        let opened = after.opened_by_ms.unwrap_or_default();
-        findings.fail(
-            OVERLAP,
-            Severity::Fatal,
-            format!("after {} ms", before.last_beacon_ms),
-            format!("{opened} ms"),
-        );
+    disjoint(before, after, findings)
+}
+
+/// A record of the earlier session that names a beacon from after the later one was received, or
+/// that holds a later time of the same TPM: both ran, and would be paid for the same time.
+fn disjoint(before: &MeasuredSession, after: &MeasuredSession, findings: &mut Findings) -> Option<()> {
+    let (was, opened) = (before.session.open.context.opened, after.session.open.context.opened);
+    let counts = |i: TpmInstant| (i.reset_count, i.restart_count);
+    if counts(was) == counts(opened) && opened.time_ms < before.last_tpm_ms {
+        let expected = format!("TPM time after {} ms", before.last_tpm_ms);
+        findings.fail(OVERLAP, Severity::Fatal, expected, format!("{} ms", opened.time_ms));
         return None;
     }
+    if let Some(by) = after.opened_by_ms.filter(|by| *by < before.last_beacon_ms) {
+        let expected = format!("after {} ms", before.last_beacon_ms);
+        findings.fail(OVERLAP, Severity::Fatal, expected, format!("{by} ms"));
+        return None;
+    }
+    findings.pass(OVERLAP, "one after the other");
     Some(())
 }
 

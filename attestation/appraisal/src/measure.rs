@@ -10,17 +10,47 @@ use assay_ledger::receipt::{BeatReceipt, Subject};
 use assay_ledger::uptime::{AnchorTime, BeatTime};
 use assay_wire::{Digest, Envelope, Kind, WireError};
 
-use crate::trust::Trust;
+use crate::trust::{Trust, TrustedValidator};
 
 /// Beacons of a claim, by envelope hash.
 pub(crate) type Beacons = BTreeMap<Digest, Beacon>;
 
+/// Why a validator's word was not believed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum OriginFault {
+    /// It does not decode, or its signature does not hold.
+    #[error("{0}")]
+    Wire(#[from] WireError),
+    /// The trust file does not name who signed.
+    #[error("unknown validator {0}")]
+    Unknown(String),
+    /// It is about another session.
+    #[error("a receipt for session {0}")]
+    Session(String),
+}
+
+/// The validator that says it signed; the signature is not checked yet.
+fn signer<'a>(
+    kind: Kind,
+    bytes: &[u8],
+    trust: &'a Trust,
+) -> Result<(Envelope, &'a TrustedValidator), OriginFault> {
+    let envelope = Envelope::decode_as(kind, bytes)?;
+    let validator = trust.validators.get(&envelope.kid);
+    let validator = validator.ok_or_else(|| OriginFault::Unknown(envelope.kid.short()))?;
+    Ok((envelope, validator))
+}
+
 /// Checks every beacon.
-pub(crate) fn read_beacons(bytes: &[ByteVec], trust: &Trust) -> Result<Beacons, WireError> {
+pub(crate) fn read_beacons(bytes: &[ByteVec], trust: &Trust) -> Result<Beacons, OriginFault> {
     let keys = trust.keys();
     let verifier = ValidatorBeacons { keys: &keys, network: &trust.network };
-    let verified = bytes.iter().map(|b| verifier.verify(b).map(|v| (v.hash, v.beacon)));
-    verified.collect()
+    let read = |bytes: &ByteVec| {
+        signer(Kind::Beacon, bytes, trust)?;
+        let verified = verifier.verify(bytes)?;
+        Ok((verified.hash, verified.beacon))
+    };
+    bytes.iter().map(read).collect()
 }
 
 /// A receipt whose signature held, with the operator that gave it.
@@ -34,14 +64,13 @@ pub(crate) fn read_receipts<'a>(
     bytes: &[ByteVec],
     session: &Digest,
     trust: &'a Trust,
-) -> Result<Vec<Receipt<'a>>, WireError> {
+) -> Result<Vec<Receipt<'a>>, OriginFault> {
     let read = |bytes: &ByteVec| {
-        let envelope = Envelope::decode_as(Kind::BeatReceipt, bytes)?;
-        let validator = trust.validators.get(&envelope.kid).ok_or(WireError::Key)?;
+        let (envelope, validator) = signer(Kind::BeatReceipt, bytes, trust)?;
         envelope.verify(&validator.key, &trust.network)?;
         let content: BeatReceipt = envelope.message()?;
         if content.session != *session {
-            return Err(WireError::Header("a receipt for another session"));
+            return Err(OriginFault::Session(content.session.short()));
         }
         Ok(Receipt { operator: &validator.operator, content })
     };

@@ -238,7 +238,7 @@ fn previous(start: &SessionStart, known: Option<&Head>, findings: &mut Findings)
     let text = |head: &Head| format!("{} at beat {}", head.session.short(), head.seq);
     match (known, &start.previous) {
         (None, _) => {}
-        (Some(known), Some(previous)) if previous.session == known.session && previous.seq >= known.seq => {
+        (Some(known), Some(previous)) if continues(known, previous) => {
             findings.pass(ROLLBACK, text(previous));
         }
         (Some(known), None) => {
@@ -250,12 +250,22 @@ fn previous(start: &SessionStart, known: Option<&Head>, findings: &mut Findings)
     }
 }
 
+/// Whether a ledger that stands at `previous` can hold what was seen at `known`.
+fn continues(known: &Head, previous: &Head) -> bool {
+    let further = previous.seq > known.seq || previous == known;
+    previous.session == known.session && further
+}
+
 /// What the node says is simulated is allowed or not by the policy.
 pub(crate) fn judge_simulated(start: &SessionStart, policy: &Policy, findings: &mut Findings) {
-    if start.simulated.is_empty() {
+    let mut parts: Vec<_> = start.simulated.iter().map(|part| part.name()).collect();
+    // The GPU table says it too, and a node that says it in one place only has still said it.
+    if start.gpus.iter().any(|gpu| gpu.simulated) && !start.simulated.contains(&Simulated::Gpu) {
+        parts.push(Simulated::Gpu.name());
+    }
+    if parts.is_empty() {
         return findings.pass(SIMULATED, "nothing, by the node's word");
     }
-    let parts: Vec<_> = start.simulated.iter().map(|part| part.name()).collect();
     let severity = if policy.simulated { Severity::Info } else { Severity::Fatal };
     findings.fail(SIMULATED, severity, "nothing", parts.join(", "));
 }

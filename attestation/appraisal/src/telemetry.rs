@@ -2,35 +2,43 @@
 
 use std::collections::BTreeMap;
 
-use assay_gpu::{GpuBeat, GpuIdentity, Limits, check};
+use assay_gpu::{Flags, GpuBeat, GpuIdentity, Limits, TelemetryFault, check};
+use assay_ledger::beat::Beat;
 use assay_ledger::chain::VerifiedBeat;
+use assay_ledger::session::SessionStart;
 
 use crate::facts::GpuUse;
 use crate::finding::{Check, Finding, Findings, Severity};
 
 const RULES: Check =
     Check { id: "gpu.telemetry", spec: "DESIGN 4.4", checked: "GPU counters obey the rules" };
-const TABLE: Check =
-    Check { id: "gpu.table", spec: "DESIGN 4.3", checked: "beats speak of the session's GPUs only" };
+const TABLE: Check = Check {
+    id: "gpu.table",
+    spec: "DESIGN 4.3",
+    checked: "beats have one line for each of the session's GPUs",
+};
 
 /// Adds one session's beats to what each GPU did, and judges their counters.
 pub(crate) fn appraise_telemetry(
-    table: &[GpuIdentity],
+    start: &SessionStart,
     beats: &[VerifiedBeat],
     totals: &mut BTreeMap<u8, Totals>,
     findings: &mut Findings,
 ) {
+    let table = &start.gpus;
     let mut broken: BTreeMap<&'static str, (usize, String)> = BTreeMap::new();
-    for pair in beats.windows(2) {
-        let [before, after] = pair else { continue };
-        let dt = after.beat.mono_ms.saturating_sub(before.beat.mono_ms);
-        for (prev, next) in lines(&before.beat.gpus, &after.beat.gpus) {
+    let mut before: Option<&Beat> = None;
+    for VerifiedBeat { beat, .. } in beats {
+        let dt = beat.mono_ms.saturating_sub(before.map_or(start.mono_ms, |before| before.mono_ms));
+        for next in &beat.gpus {
+            let prev = before.and_then(|before| before.gpus.iter().find(|prev| prev.index == next.index));
             let power_mw = table.iter().find(|g| g.index == next.index).and_then(|g| g.power_limit_mw);
-            for fault in check(prev, next, dt, Limits { power_mw }) {
+            for fault in faults(prev, next, dt, Limits { power_mw }) {
                 let entry = broken.entry(fault.id()).or_insert_with(|| (0, fault.to_string()));
                 entry.0 += 1;
             }
         }
+        before = Some(beat);
     }
     for (id, (count, first)) in &broken {
         let finding = Finding::new(id, Severity::Warning, RULES.spec, RULES.checked);
@@ -42,11 +50,15 @@ pub(crate) fn appraise_telemetry(
     sum(table, beats, totals, findings);
 }
 
-fn lines<'a>(
-    before: &'a [GpuBeat],
-    after: &'a [GpuBeat],
-) -> impl Iterator<Item = (&'a GpuBeat, &'a GpuBeat)> {
-    after.iter().filter_map(|next| Some((before.iter().find(|prev| prev.index == next.index)?, next)))
+/// The rules that a line breaks. With no line before it only its own sum can be judged: a first line
+/// may claim no more energy than the time since the session or the last beat has room for.
+fn faults(prev: Option<&GpuBeat>, next: &GpuBeat, dt_ms: u64, limits: Limits) -> Vec<TelemetryFault> {
+    if let Some(prev) = prev {
+        return check(prev, next, dt_ms, limits);
+    }
+    let mut faults = check(&GpuBeat::empty(next.index, Flags::default()), next, dt_ms, limits);
+    faults.retain(|fault| matches!(fault, TelemetryFault::EnergyAboveLimit { .. }));
+    faults
 }
 
 /// Running sums of one GPU.
@@ -70,10 +82,16 @@ fn sum(
         totals.entry(identity.index).or_default().name.clone_from(&identity.name);
     }
     let mut strangers = 0usize;
-    for line in beats.iter().flat_map(|b| &b.beat.gpus) {
-        match totals.get_mut(&line.index).filter(|_| table.iter().any(|g| g.index == line.index)) {
-            Some(total) => total.add(line),
-            None => strangers += 1,
+    for beat in beats {
+        let mut last = None;
+        for line in &beat.beat.gpus {
+            let known = table.iter().any(|g| g.index == line.index);
+            // A second line of one GPU would be counted twice.
+            let ascends = last.replace(line.index).is_none_or(|last| last < line.index);
+            match totals.get_mut(&line.index).filter(|_| known && ascends) {
+                Some(total) => total.add(line),
+                None => strangers += 1,
+            }
         }
     }
     if strangers > 0 {
@@ -81,7 +99,7 @@ fn sum(
             TABLE,
             Severity::Fatal,
             format!("{} GPUs", table.len()),
-            format!("{strangers} lines of others"),
+            format!("{strangers} lines of others, doubled or out of order"),
         );
     }
 }

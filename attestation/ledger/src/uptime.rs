@@ -63,6 +63,8 @@ pub enum GapReason {
     ClockDisagreement,
     /// More TPM time than the bounds around both anchors have room for.
     ClockTooFast,
+    /// The bounds around the beats have no room left for more time.
+    NoRoom,
 }
 
 impl GapReason {
@@ -76,6 +78,7 @@ impl GapReason {
             Self::Unanchored => "unanchored",
             Self::ClockDisagreement => "clock-disagreement",
             Self::ClockTooFast => "clock-too-fast",
+            Self::NoRoom => "no-room",
         }
     }
 }
@@ -98,6 +101,8 @@ pub struct Credit {
     pub ms: u64,
     /// What earned nothing, in order.
     pub gaps: Vec<Gap>,
+    /// Unix time in ms up to which time was earned: where the next session's may begin.
+    pub until_ms: u64,
 }
 
 impl Credit {
@@ -112,19 +117,31 @@ impl Credit {
     }
 }
 
-/// Reachable time over the beats of one session, in chain order.
-pub fn reachable(beats: &[BeatTime], rules: &TimeRules) -> Credit {
-    let mut credit = Credit::default();
+/// Reachable time over the beats of one session, in chain order, none of it before `from_ms`.
+///
+/// Each stretch of Unix time earns once, whatever the node's clock says: beats that
+/// share two bounds share the room between them. A claim gives each session the
+/// `until_ms` of the one before it.
+pub fn reachable(beats: &[BeatTime], from_ms: u64, rules: &TimeRules) -> Credit {
+    let first = beats.first().map_or(from_ms, |beat| earliest(beat).max(from_ms));
+    let mut credit = Credit { until_ms: first, ..Credit::default() };
     for pair in beats.windows(2) {
         let [a, b] = pair else { continue };
         let (from, to) =
             (a.not_after_ms.unwrap_or(a.not_before_ms), b.not_after_ms.unwrap_or(b.not_before_ms));
-        credit.step(from, to.max(from), reachable_step(a, b, rules));
+        let step = reachable_step(a, b, credit.until_ms, rules);
+        credit.until_ms = credit.until_ms.saturating_add(step.unwrap_or_default()).max(earliest(b));
+        credit.step(from, to.max(from), step);
     }
     credit
 }
 
-fn reachable_step(a: &BeatTime, b: &BeatTime, rules: &TimeRules) -> Result<u64, GapReason> {
+/// The lower bound; validators' clocks differ, so it may lie a little after the upper one.
+fn earliest(beat: &BeatTime) -> u64 {
+    beat.not_before_ms.min(beat.not_after_ms.unwrap_or(beat.not_before_ms))
+}
+
+fn reachable_step(a: &BeatTime, b: &BeatTime, until_ms: u64, rules: &TimeRules) -> Result<u64, GapReason> {
     within(a.not_before_ms, a.not_after_ms, rules.window_ms)?;
     let not_after = within(b.not_before_ms, b.not_after_ms, rules.window_ms)?;
     let step = b.mono_ms.saturating_sub(a.mono_ms);
@@ -132,7 +149,10 @@ fn reachable_step(a: &BeatTime, b: &BeatTime, rules: &TimeRules) -> Result<u64, 
         return Err(GapReason::NoBeats);
     }
     // The node's clock cannot make more time than the bounds leave.
-    Ok(step.min(not_after.saturating_sub(a.not_before_ms)))
+    match step.min(not_after.saturating_sub(until_ms)) {
+        0 if step > 0 => Err(GapReason::NoRoom),
+        step => Ok(step),
+    }
 }
 
 /// The upper bound, when it is there and close enough to the lower one.
@@ -158,11 +178,15 @@ pub fn powered(instants: &[AnchorTime], end_ms: u64, rules: &TimeRules) -> Credi
         if let Some(last) = good {
             let to = instant.not_after_ms.unwrap_or(instant.not_before_ms);
             credit.step(last.not_before_ms, to, powered_step(last, instant));
+            // An instant told twice, or out of order, must not earn the same time again.
+            if instant.tpm_ms <= last.tpm_ms {
+                continue;
+            }
         }
         good = Some(instant);
     }
     let from = good.map(|last| last.not_after_ms.unwrap_or(last.not_before_ms));
-    let from = from.or(instants.first().map(|i| i.not_before_ms)).unwrap_or(end_ms);
+    let from = from.or_else(|| instants.first().map(|i| i.not_before_ms)).unwrap_or(end_ms);
     if end_ms > from {
         credit.step(from, end_ms, Err(GapReason::Unanchored));
     }
@@ -201,9 +225,10 @@ mod tests {
     #[test]
     fn a_steady_chain_earns_all_its_seconds() {
         let beats: Vec<_> = (0..=10).map(beat).collect();
-        assert_eq!(reachable(&beats, &RULES), Credit { ms: 10_000, gaps: vec![] });
-        assert_eq!(reachable(&[], &RULES), Credit::default());
-        assert_eq!(reachable(&beats[..1], &RULES), Credit::default());
+        let credit = reachable(&beats, 0, &RULES);
+        assert_eq!((credit.ms, credit.until_ms, credit.gaps), (10_000, 1_010_000, vec![]));
+        assert_eq!(reachable(&[], 0, &RULES), Credit::default());
+        assert_eq!(reachable(&beats[..1], 0, &RULES).ms, 0);
     }
 
     #[test]
@@ -211,12 +236,12 @@ mod tests {
         let one = |change: &dyn Fn(&mut BeatTime)| {
             let mut beats = vec![beat(0), beat(1), beat(2)];
             change(&mut beats[1]);
-            let credit = reachable(&beats, &RULES);
+            let credit = reachable(&beats, 0, &RULES);
             (credit.ms, credit.gaps.iter().map(|g| g.reason).collect::<Vec<_>>())
         };
         assert_eq!(one(&|b| b.not_after_ms = None), (0, vec![GapReason::NoReceipt,]));
         assert_eq!(one(&|b| b.not_after_ms = Some(1_001_000 + 60_001)), (0, vec![GapReason::LateReceipt]));
-        let hole = reachable(&[beat(0), beat(1), beat(5)], &RULES);
+        let hole = reachable(&[beat(0), beat(1), beat(5)], 0, &RULES);
         assert_eq!((hole.ms, hole.gaps[0].reason), (1000, GapReason::NoBeats));
         assert_eq!((hole.gaps[0].from_ms, hole.gaps[0].to_ms), (1_001_200, 1_005_200));
     }
@@ -225,18 +250,35 @@ mod tests {
     fn a_fast_node_clock_earns_no_more_than_the_bounds() {
         let mut beats = vec![beat(0), beat(1)];
         beats[1].mono_ms = 3_000;
-        assert_eq!(reachable(&beats, &RULES).ms, 1_200);
+        assert_eq!(reachable(&beats, 0, &RULES).ms, 1_200);
+    }
+
+    #[test]
+    fn beats_that_share_their_bounds_share_the_room_between_them() {
+        let shared =
+            |n: u64| BeatTime { mono_ms: n * 3_000, not_before_ms: 1_000_000, not_after_ms: Some(1_060_000) };
+        let beats: Vec<_> = (0..1000).map(shared).collect();
+        let credit = reachable(&beats, 0, &RULES);
+        assert_eq!((credit.ms, credit.until_ms), (60_000, 1_060_000));
+        assert_eq!(credit.gaps[0].reason, GapReason::NoRoom);
+        assert_eq!(reachable(&beats, credit.until_ms, &RULES).ms, 0, "another session, the same room");
+    }
+
+    #[test]
+    fn an_anchor_told_twice_earns_once() {
+        let told = [anchor(0), anchor(50), anchor(100), anchor(50), anchor(100), anchor(100)];
+        assert_eq!(powered(&told, 0, &RULES).ms, 100_000);
     }
 
     #[test]
     fn an_hour_without_network_is_powered_and_not_reachable() {
         let anchors = [anchor(0), anchor(3600)];
-        assert_eq!(powered(&anchors, 3_600_500, &RULES), Credit { ms: 3_600_000, gaps: vec![] });
+        assert_eq!(powered(&anchors, 3_600_500, &RULES), Credit { ms: 3_600_000, ..Credit::default() });
         let mut beats: Vec<_> = (0..=3600).map(beat).collect();
         for b in &mut beats {
             (b.not_before_ms, b.not_after_ms) = (1_000_000, Some(1_000_000 + 3_600_000));
         }
-        assert_eq!(reachable(&beats, &RULES).ms, 0);
+        assert_eq!(reachable(&beats, 0, &RULES).ms, 0);
     }
 
     #[test]

@@ -153,7 +153,8 @@ fn chain() {
 
 #[test]
 fn job_and_claim() {
-    let exits = [JobExit::Code(0), JobExit::Signal(9), JobExit::TimedOut, JobExit::Cancelled, JobExit::NotStarted];
+    let exits =
+        [JobExit::Code(0), JobExit::Signal(9), JobExit::TimedOut, JobExit::Cancelled, JobExit::NotStarted];
     for exit in exits {
         let receipt = JobReceipt {
             job: D,
@@ -175,7 +176,8 @@ fn job_and_claim() {
     }
     let bundle = ReceiptBundle { evidence: vec![vec![1].into()], receipt: vec![2], seen: vec![] };
     holds("receipt-bundle", &bundle);
-    let records = SessionRecords { evidence: vec![1], end: Some(vec![2].into()), ..SessionRecords::default() };
+    let records =
+        SessionRecords { evidence: vec![1], end: Some(vec![2].into()), ..SessionRecords::default() };
     let sessions = vec![records, SessionRecords::default()];
     holds("claim", &Claim { node: D, beacons: vec![vec![1].into()], sessions, powered_s: 1, reachable_s: 2 });
 }

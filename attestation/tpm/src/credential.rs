@@ -64,7 +64,7 @@ pub fn make_credential(
 fn check_credential_key(ek: &Public) -> Result<(), TpmError> {
     let attributes = ek.attributes();
     let fits = attributes.contains(REQUIRED) && !attributes.contains(Attributes::SIGN);
-    if fits && ek.symmetric() != Symmetric::Null { Ok(()) } else { Err(TpmError::NotCredentialKey) }
+    if fits { Ok(()) } else { Err(TpmError::NotCredentialKey) }
 }
 
 /// A fresh seed of the name algorithm's length, and the seed as only `ek` can read it.

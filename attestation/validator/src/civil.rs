@@ -92,9 +92,10 @@ fn fraction_ms(text: &str) -> Option<u64> {
     if text.is_empty() || !text.bytes().all(|b| b.is_ascii_digit()) {
         return None;
     }
-    text.bytes().chain(std::iter::repeat(b'0')).take(3).try_fold(0, |sum, digit| {
-        Some(sum * 10 + u64::from(digit.checked_sub(b'0')?))
-    })
+    text.bytes()
+        .chain(std::iter::repeat(b'0'))
+        .take(3)
+        .try_fold(0, |sum, digit| Some(sum * 10 + u64::from(digit.checked_sub(b'0')?)))
 }
 
 fn offset_ms(text: &str) -> Option<(bool, u64)> {

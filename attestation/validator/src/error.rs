@@ -92,8 +92,8 @@ pub enum Error {
     #[error("store")]
     Store(#[from] crate::store::StoreError),
     /// The operating system gave no randomness.
-    #[error("no randomness from the operating system")]
-    Randomness(#[source] getrandom::Error),
+    #[error("no randomness from the operating system: {0}")]
+    Randomness(getrandom::Error),
     /// The address could not be listened on.
     #[error("cannot listen on {address}")]
     Listen {

@@ -69,6 +69,9 @@ pub fn init(dir: &Path, options: &Options) -> Result<Made, Error> {
     let key = SigningKey::from_seed(&seed).verifying_key();
     let trust = trust_file(options, key, &home)?;
     let identity = tls::generate(&options.hosts)?;
+    if let Some(parent) = dir.parent() {
+        make_dir(parent, 0o755)?;
+    }
     make_dir(dir, 0o700)?;
     make_dir(&home.policies(), 0o755)?;
     for (name, text) in Policy::BUILTIN {

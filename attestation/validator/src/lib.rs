@@ -26,9 +26,10 @@ mod nodes;
 pub mod report;
 pub mod server;
 pub mod store;
+mod text;
 pub mod tls;
 pub mod trusted;
 pub mod verify;
 
 pub use beacon::{BeaconSource, OsBeacons};
-pub use engine::{Clock, Parts};
+pub use engine::Clock;

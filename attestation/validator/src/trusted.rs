@@ -27,7 +27,7 @@ pub fn policy(trust_file: &Path, name: &str) -> Result<Policy, Error> {
     if name.is_empty() || !name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b)) {
         return Err(none());
     }
-    let dir = trust_file.parent().unwrap_or(Path::new("."));
+    let dir = trust_file.parent().unwrap_or_else(|| Path::new("."));
     let path = dir.join("policies").join(format!("{name}.toml"));
     if !path.exists() {
         return Policy::builtin(name).ok_or_else(none);

@@ -102,6 +102,76 @@ pub enum DemoError {
         /// Where it was found.
         path: PathBuf,
     },
+    /// A program of the product was not built.
+    #[error("{} is not built; run `make build`", path.display())]
+    MissingBinary {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// The software TPM could not be opened.
+    #[error("cannot open the TPM")]
+    OpenTpm(#[source] TpmError),
+    /// A file could not be read.
+    #[error("cannot read {path:?}")]
+    ReadFile {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A command could not be started.
+    #[error("cannot run {line}")]
+    StartCommand {
+        /// The command line.
+        line: String,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// A command failed.
+    #[error("{line}: {status}: {said}")]
+    CommandFailed {
+        /// The command line.
+        line: String,
+        /// How it ended.
+        status: ExitStatus,
+        /// Its standard error.
+        said: String,
+    },
+    /// A command printed no JSON.
+    #[error("{line} printed no JSON: {said}")]
+    Json {
+        /// The command line.
+        line: String,
+        /// Its standard error.
+        said: String,
+        /// What the parser said.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A command's JSON lacks a field.
+    #[error("no {name} in what was printed")]
+    MissingField {
+        /// The field.
+        name: &'static str,
+    },
+    /// The demo's job did not succeed.
+    #[error("the job failed: {said}")]
+    JobFailed {
+        /// What the agent said of it.
+        said: String,
+    },
+    /// Something did not happen in time.
+    #[error("waited {seconds} s for {what}{logs}")]
+    Timeout {
+        /// What was waited for.
+        what: String,
+        /// For how long.
+        seconds: u64,
+        /// The ends of the logs.
+        logs: String,
+    },
     /// A layer could not be packed.
     #[error("cannot pack the image layer")]
     PackLayer(#[source] io::Error),

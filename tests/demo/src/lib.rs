@@ -12,7 +12,9 @@
 mod efi;
 mod error;
 pub mod image;
+pub mod page;
 pub mod simulated_boot;
 pub mod swtpm;
+pub mod world;
 
 pub use error::DemoError;

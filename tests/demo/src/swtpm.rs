@@ -123,6 +123,8 @@ impl Swtpm {
             .arg(format!("type=tcp,port={},bindaddr={}", self.port, Ipv4Addr::LOCALHOST))
             .arg("--ctrl")
             .arg(format!("type=tcp,port={control},bindaddr={}", Ipv4Addr::LOCALHOST))
+            .arg("--pid")
+            .arg(format!("file={dir}/swtpm.pid"))
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)

@@ -144,16 +144,25 @@ impl Simulation {
 
     /// Lets the faults of a GPU happen that strike any call.
     pub(crate) fn suffer(&self, index: usize) -> Result<(), Code> {
+        self.suffer_opening(index)?;
+        Self::answer_if_there(self.faulty(FaultKind::Lost, Some(index)))
+    }
+
+    /// As [`Self::suffer`] for the call that opens a GPU: one that was lost since initialization still
+    /// has its handle.
+    pub(crate) fn suffer_opening(&self, index: usize) -> Result<(), Code> {
         if self.faulty(FaultKind::Crash, Some(index)) {
             std::process::abort();
         }
         while self.faulty(FaultKind::Hang, Some(index)) {
             std::thread::sleep(Duration::from_secs(1));
         }
-        if self.faulty(FaultKind::Lost, Some(index)) {
-            return Err(nvml::nvmlReturn_enum_NVML_ERROR_GPU_IS_LOST);
-        }
-        Ok(())
+        let faults = &self.scenario.fault;
+        Self::answer_if_there(faults.iter().any(|fault| fault.strikes(FaultKind::Lost, Some(index), 0)))
+    }
+
+    fn answer_if_there(lost: bool) -> Result<(), Code> {
+        if lost { Err(nvml::nvmlReturn_enum_NVML_ERROR_GPU_IS_LOST) } else { Ok(()) }
     }
 
     /// The GPU as a call sees it now.

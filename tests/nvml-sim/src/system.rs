@@ -93,7 +93,7 @@ unsafe extern "C" fn nvmlDeviceGetHandleByIndex_v2(index: c_uint, device: *mut n
         if index >= simulation.scenario.gpu.len() {
             return Err(INVALID_ARGUMENT);
         }
-        simulation.suffer(index)?;
+        simulation.suffer_opening(index)?;
         // SAFETY: the caller's contract is `put`'s.
         unsafe { put(device, handle(index)) }
     });

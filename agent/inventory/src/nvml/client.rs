@@ -1,7 +1,7 @@
 //! The parent's side: asks with a deadline, and replaces a child that hangs or dies.
 
 use super::facts::{DeviceState, GpuFacts, GpuInventory};
-use super::frame::{self, Reply, Request};
+use super::frame::{self, Question, Reply, Request};
 use super::{GpuStatus, MAX_GPUS, NvmlFault};
 use assay_gpu::GpuSample;
 use std::ffi::OsString;
@@ -19,8 +19,6 @@ pub const SCENARIO_ENV: &str = "ASSAY_NVML_SCENARIO";
 const REAP: Duration = Duration::from_millis(500);
 /// With this many children stuck in the kernel, another one would only join them.
 const MAX_STUCK: usize = 2;
-/// A timeout of zero means none to the socket.
-const SHORTEST: Duration = Duration::from_millis(1);
 
 /// How the child is started and how patient the parent is.
 #[derive(Clone, Debug)]
@@ -108,7 +106,7 @@ impl Client {
 
     /// All GPUs, or why they can't be asked. GPUs that do not answer any more are listed as last seen.
     pub fn inventory(&mut self) -> GpuInventory {
-        match self.ask(Request::Inventory) {
+        match self.ask(Question::Inventory) {
             Ok(Reply::Inventory(inventory)) if inventory.gpus.len() <= MAX_GPUS => self.remember(*inventory),
             Ok(_) => {
                 self.fail(&NvmlFault::OutOfTurn);
@@ -124,7 +122,7 @@ impl Client {
     /// [`NvmlFault::Unavailable`] while the library can't be used or the next try is not due; else what
     /// went wrong this time, after which the child is replaced.
     pub fn sample(&mut self) -> Result<Vec<GpuSample>, NvmlFault> {
-        match self.ask(Request::Sample)? {
+        match self.ask(Question::Sample)? {
             Reply::Samples(samples) if samples.len() <= MAX_GPUS => {
                 self.library = GpuStatus::Ready;
                 Ok(samples)
@@ -152,9 +150,9 @@ impl Client {
         }
     }
 
-    fn ask(&mut self, request: Request) -> Result<Reply, NvmlFault> {
+    fn ask(&mut self, question: Question) -> Result<Reply, NvmlFault> {
         self.check_pause()?;
-        let outcome = self.exchange(request).map_err(|fault| self.explain(fault));
+        let outcome = self.exchange(question).map_err(|fault| self.explain(fault));
         match &outcome {
             Ok(_) => self.recovered(),
             Err(fault) => self.fail(fault),
@@ -172,12 +170,12 @@ impl Client {
         Ok(())
     }
 
-    fn exchange(&mut self, request: Request) -> Result<Reply, NvmlFault> {
+    fn exchange(&mut self, question: Question) -> Result<Reply, NvmlFault> {
         let child = match &mut self.child {
             Some(child) => child,
             None => self.child.insert(spawn(&self.config)?),
         };
-        child.exchange(request, self.config.deadline)
+        child.exchange(question, self.config.deadline)
     }
 
     /// A closed socket is the child's end, and a timeout is a hang.
@@ -275,10 +273,11 @@ fn spawn(config: &ClientConfig) -> Result<Running, NvmlFault> {
 }
 
 impl Running {
-    fn exchange(&mut self, request: Request, patience: Duration) -> Result<Reply, NvmlFault> {
+    fn exchange(&mut self, question: Question, patience: Duration) -> Result<Reply, NvmlFault> {
+        let give_up_s = u32::try_from(patience.as_secs()).unwrap_or(u32::MAX).saturating_add(2);
         let end = Instant::now() + patience;
         self.socket.set_write_timeout(Some(patience)).map_err(NvmlFault::Write)?;
-        frame::write(&mut self.socket, &request)?;
+        frame::write(&mut self.socket, &Request { question, give_up_s })?;
         frame::read(&mut Timed { socket: &mut self.socket, end })
     }
 }
@@ -295,7 +294,7 @@ impl Read for Timed<'_> {
         if left.is_zero() {
             return Err(ErrorKind::TimedOut.into());
         }
-        self.socket.set_read_timeout(Some(left.max(SHORTEST)))?;
+        self.socket.set_read_timeout(Some(left))?;
         self.socket.read(buffer)
     }
 }

@@ -12,8 +12,18 @@ const MAX_LEN: u32 = 1 << 20;
 
 /// What the parent asks.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Request {
+    pub(super) question: Question,
+    /// The child ends itself if it has not answered after this many seconds: its parent has given up by
+    /// then, and may not be there any more to kill it.
+    pub(super) give_up_s: u32,
+}
+
+/// What a request is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Request {
+pub(super) enum Question {
     /// Everything.
     Inventory,
     /// The counters and gauges of all GPUs.
@@ -67,10 +77,11 @@ mod tests {
     #[test]
     fn messages_come_back() {
         let mut bytes = Vec::new();
-        write(&mut bytes, &Request::Sample).unwrap();
+        let request = Request { question: Question::Sample, give_up_s: 6 };
+        write(&mut bytes, &request).unwrap();
         write(&mut bytes, &Reply::Unavailable(GpuStatus::DriverNotLoaded)).unwrap();
         let mut bytes = bytes.as_slice();
-        assert_eq!(read::<Request>(&mut bytes).unwrap(), Request::Sample);
+        assert_eq!(read::<Request>(&mut bytes).unwrap(), request);
         assert_eq!(read::<Reply>(&mut bytes).unwrap(), Reply::Unavailable(GpuStatus::DriverNotLoaded));
         assert!(matches!(read::<Reply>(&mut bytes), Err(NvmlFault::Closed)));
     }
@@ -90,6 +101,6 @@ mod tests {
         let mut cut: &[u8] = &[0, 0, 0, 9, b'{'];
         assert!(matches!(read::<Reply>(&mut cut), Err(NvmlFault::Closed)));
         let mut trailing: &[u8] = &[0, 0, 0, 10, b'"', b's', b'a', b'm', b'p', b'l', b'e', b'"', b'1', b'1'];
-        assert!(matches!(read::<Request>(&mut trailing), Err(NvmlFault::Decode(_))));
+        assert!(matches!(read::<Question>(&mut trailing), Err(NvmlFault::Decode(_))));
     }
 }

@@ -1,9 +1,10 @@
 //! The child's side: loads the library and answers until the parent is gone.
 
 use super::NvmlFault;
-use super::frame::{self, Reply, Request};
+use super::frame::{self, Question, Reply, Request};
 use super::probe::Probe;
 use nix::sys::resource::{Resource, setrlimit};
+use nix::unistd::alarm;
 use std::os::fd::AsFd;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
@@ -40,16 +41,20 @@ pub fn serve_stdin(library: &Path) -> Result<(), NvmlFault> {
     serve(UnixStream::from(socket), library)
 }
 
+/// The alarm's default action ends the process, whatever the library is doing.
 fn answer(probe: &mut Probe, request: Request) -> Reply {
-    match request {
-        Request::Inventory => Reply::Inventory(Box::new(probe.inventory())),
-        Request::Sample => probe.samples().map_or_else(Reply::Unavailable, Reply::Samples),
-    }
+    alarm::set(request.give_up_s.max(1));
+    let reply = match request.question {
+        Question::Inventory => Reply::Inventory(Box::new(probe.inventory())),
+        Question::Sample => probe.samples().map_or_else(Reply::Unavailable, Reply::Samples),
+    };
+    alarm::cancel();
+    reply
 }
 
 fn confine() -> Result<(), NvmlFault> {
     let limit = |resource, value| setrlimit(resource, value, value).map_err(NvmlFault::Limit);
-    
+    limit(Resource::RLIMIT_DATA, MAX_DATA)?;
     // A dump of this process would hold nothing but the library's state, and fills a small disk.
     limit(Resource::RLIMIT_CORE, 0)
 }

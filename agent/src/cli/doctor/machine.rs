@@ -49,16 +49,23 @@ fn look(config: &TpmConfig) -> Result<Vec<Check>, TpmError> {
     let maker = format!("{} {}", who.manufacturer, who.vendor_string);
     let mut checks = vec![Check::good("tpm.usable", format!("{maker} at {}", config.backend))];
     checks.push(match identity.ek_certificates.len() {
-        0 => Check::new("tpm.certificate", Mark::Warning, "no endorsement certificate: identity stays at I0, or I1 once a validator pins this TPM")
-            .next("some firmware fetches it: see the TPM maker's provisioning tool"),
+        0 => Check::new(
+            "tpm.certificate",
+            Mark::Warning,
+            "no endorsement certificate: identity stays at I0, or I1 once a validator pins this TPM",
+        )
+        .next("some firmware fetches it: see the TPM maker's provisioning tool"),
         count => Check::good("tpm.certificate", format!("{count} endorsement certificates")),
     });
     if config.simulated {
         checks.push(Check::new("tpm.simulated", Mark::Note, "a software TPM: identity stays at I0"));
     }
     if lockout.locked_out {
-        let text = format!("locked out after {} failed authorisations; our keys still work", lockout.failed_tries);
-        checks.push(Check::new("tpm.lockout", Mark::Warning, text).next("tpm2_dictionarylockout --clear-lockout"));
+        let text =
+            format!("locked out after {} failed authorisations; our keys still work", lockout.failed_tries);
+        checks.push(
+            Check::new("tpm.lockout", Mark::Warning, text).next("tpm2_dictionarylockout --clear-lockout"),
+        );
     }
     Ok(checks)
 }
@@ -72,9 +79,6 @@ fn chain(error: &dyn std::error::Error) -> String {
 
 pub(super) fn firmware_log(boot: &Boot) -> Check {
     const CODE: &str = "boot.firmware-log";
-    if boot.simulated {
-        return Check::new(CODE, Mark::Note, "simulated: the agent writes one of its own, and platform stays at P0");
-    }
     let path = boot.firmware_log.display();
     let bytes = match read(&boot.firmware_log) {
         Ok(bytes) => bytes,
@@ -85,8 +89,16 @@ pub(super) fn firmware_log(boot: &Boot) -> Check {
         Err(error) => return Check::failed(CODE, format!("{path}: {error}"), "run this as root"),
     };
     match EventLog::parse(&bytes) {
+        Ok(log) if boot.simulated => {
+            let text = format!("{path}: {} events, simulated: platform stays at P0", log.events.len());
+            Check::new(CODE, Mark::Note, text)
+        }
         Ok(log) => Check::good(CODE, format!("{path}: {} events", log.events.len())),
-        Err(error) => Check::failed(CODE, format!("{path}: {error}"), "update the firmware; its log breaks the TCG's rules"),
+        Err(error) => Check::failed(
+            CODE,
+            format!("{path}: {error}"),
+            "update the firmware; its log breaks the TCG's rules",
+        ),
     }
 }
 
@@ -103,7 +115,10 @@ pub(super) fn gpu(config: &Gpu) -> Check {
     let found = gpus(config);
     if found.status == GpuStatus::Ready {
         let simulated = if found.simulated { ", simulated: GPUs stay at G0" } else { "" };
-        return Check::good("gpu.ready", format!("{} GPUs by {}{simulated}", found.gpus.len(), config.library));
+        return Check::good(
+            "gpu.ready",
+            format!("{} GPUs by {}{simulated}", found.gpus.len(), config.library),
+        );
     }
     let text = found.status.to_string();
     if is_absent(&found.status) && !has_nvidia(Path::new("/sys/bus/pci/devices")) {
@@ -126,8 +141,14 @@ fn has_nvidia(devices: &Path) -> bool {
 }
 
 pub(super) fn jailer(config: &SandboxSettings) -> Check {
-    match assay_sandbox::find_jailer(config.jailer.as_deref()) {
-        Ok(path) => Check::good("sandbox.jailer", format!("{}", path.display())),
+    let found = config.jailer.clone().map_or_else(assay_sandbox::sandbox::find_jailer, Ok);
+    match found {
+        Ok(path) if path.is_file() => Check::good("sandbox.jailer", format!("{}", path.display())),
+        Ok(path) => Check::failed(
+            "sandbox.jailer",
+            format!("{} is not there", path.display()),
+            "set sandbox.jailer to where it is, or leave the key out",
+        ),
         Err(error) => Check::failed(
             "sandbox.jailer",
             chain(&error),
@@ -148,7 +169,11 @@ pub(super) fn user_namespaces() -> Check {
         Ok(probe) if probe.status.success() => Check::good(CODE, "this user may make them"),
         Ok(probe) => {
             let said = String::from_utf8_lossy(&probe.stderr);
-            Check::failed(CODE, format!("cannot be made: {}", said.lines().next().unwrap_or("no reason given")), NEXT)
+            Check::failed(
+                CODE,
+                format!("cannot be made: {}", said.lines().next().unwrap_or("no reason given")),
+                NEXT,
+            )
         }
         Err(error) => Check::failed(CODE, format!("cannot be tried: {error}"), NEXT),
     }
@@ -160,7 +185,8 @@ pub(super) fn cgroups() -> Check {
 
 fn judge_controllers(controllers: Option<&str>) -> Check {
     const CODE: &str = "sandbox.cgroups";
-    const NEXT: &str = "boot with systemd.unified_cgroup_hierarchy=1; until then only jobs with limits = \"rlimit\" run";
+    const NEXT: &str =
+        "boot with systemd.unified_cgroup_hierarchy=1; until then only jobs with limits = \"rlimit\" run";
     let Some(there) = controllers else {
         return Check::new(CODE, Mark::Warning, "no cgroup v2 hierarchy at /sys/fs/cgroup").next(NEXT);
     };
@@ -168,7 +194,9 @@ fn judge_controllers(controllers: Option<&str>) -> Check {
     let missing: Vec<&str> = CONTROLLERS.into_iter().filter(|name| !there.contains(name)).collect();
     match missing.is_empty() {
         true => Check::good(CODE, "cgroup v2 with cpu, io, memory and pids"),
-        false => Check::new(CODE, Mark::Warning, format!("cgroup v2 lacks {}", missing.join(", "))).next(NEXT),
+        false => {
+            Check::new(CODE, Mark::Warning, format!("cgroup v2 lacks {}", missing.join(", "))).next(NEXT)
+        }
     }
 }
 
@@ -184,6 +212,19 @@ mod tests {
         assert!(checks[0].next.is_some());
     }
 
+    /// A log of its header alone: TCG_PCClientPCREvent with a Spec ID Event03 for SHA-256
+    /// (PC Client Platform Firmware Profile 1.06, 10.4.5.1).
+    fn smallest_log() -> Vec<u8> {
+        let mut spec_id = b"Spec ID Event03\0".to_vec();
+        spec_id.extend([0, 0, 0, 0, 0, 2, 0, 2]);
+        spec_id.extend([1, 0, 0, 0, 0x0b, 0, 32, 0, 0]);
+        let mut log = [0_u32.to_le_bytes(), 3_u32.to_le_bytes()].concat();
+        log.extend([0; 20]);
+        log.extend(u32::try_from(spec_id.len()).unwrap().to_le_bytes());
+        log.extend(spec_id);
+        log
+    }
+
     #[test]
     fn a_firmware_log_is_parsed_not_only_opened() {
         let dir = tempfile::tempdir().unwrap();
@@ -192,6 +233,8 @@ mod tests {
         assert_eq!(super::firmware_log(&boot).mark, Mark::Warning);
         fs::write(&firmware_log, b"no log").unwrap();
         assert_eq!(super::firmware_log(&boot).mark, Mark::Failed);
+        fs::write(&firmware_log, smallest_log()).unwrap();
+        assert_eq!(super::firmware_log(&boot).mark, Mark::Good);
         assert_eq!(super::firmware_log(&Boot { simulated: true, ..boot }).mark, Mark::Note);
     }
 
@@ -220,7 +263,11 @@ mod tests {
         use crate::core::status::{HealthItem, Severity};
         let mut status = Status::default();
         assert_eq!(through_agent(&status).mark, Mark::Good);
-        status.health.push(HealthItem { code: "tpm.lost".into(), severity: Severity::Error, text: "gone".into() });
+        status.health.push(HealthItem {
+            code: "tpm.lost".into(),
+            severity: Severity::Error,
+            text: "gone".into(),
+        });
         assert_eq!(through_agent(&status).mark, Mark::Failed);
     }
 }

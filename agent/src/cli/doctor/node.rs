@@ -29,7 +29,9 @@ pub(super) fn config(source: Source<'_>) -> Check {
 
 pub(super) fn agent(daemon: Option<&Status>) -> Check {
     match daemon {
-        Some(status) => Check::good("agent.running", format!("it answers; {} beats in this session", status.seq)),
+        Some(status) => {
+            Check::good("agent.running", format!("it answers; {} beats in this session", status.seq))
+        }
         None => Check::new("agent.running", Mark::Warning, "no agent is running with this configuration")
             .next("systemctl start assay-core assay-link, or for a try: assay-agent run"),
     }
@@ -40,9 +42,11 @@ pub(super) fn state_dir(node: &Node) -> Check {
     let dir = &node.state_dir;
     match writable(dir) {
         Ok(()) => Check::good(CODE, format!("{} is writable", dir.display())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            Check::failed(CODE, format!("{} is not there", dir.display()), format!("mkdir -m 700 -p {}", dir.display()))
-        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Check::failed(
+            CODE,
+            format!("{} is not there", dir.display()),
+            format!("mkdir -m 700 -p {}", dir.display()),
+        ),
         Err(error) => Check::failed(
             CODE,
             format!("{} cannot be written: {error}", dir.display()),
@@ -67,12 +71,17 @@ fn writable(dir: &Path) -> io::Result<()> {
 pub(super) fn validators(config: &Config, daemon: Option<&Status>) -> Vec<Check> {
     const CODE: &str = "validator.reachable";
     if config.validator.is_empty() {
-        let none = Check::new("validator.configured", Mark::Warning, "no validator is configured: nothing is proven to anyone");
+        let none = Check::new(
+            "validator.configured",
+            Mark::Warning,
+            "no validator is configured: nothing is proven to anyone",
+        );
         return vec![none.next("add a [[validator]] table; assay-validator init prints one")];
     }
     let Some(status) = daemon else {
         let names: Vec<&str> = config.validator.iter().map(|one| one.name.as_str()).collect();
-        let text = format!("{} configured; link tells whether they answer, and it is not running", names.join(", "));
+        let text =
+            format!("{} configured; link tells whether they answer, and it is not running", names.join(", "));
         return vec![Check::new(CODE, Mark::Note, text)];
     };
     let check = |one: &crate::core::status::ValidatorStatus| match one.connected {
@@ -92,10 +101,12 @@ pub(super) fn clock() -> Check {
 
 fn judge_clock(unix_s: u64) -> Check {
     const CODE: &str = "clock.plausible";
-    let text = crate::cli::print::utc(unix_s.saturating_mul(1000));
+    let text = crate::cli::units::utc(unix_s.saturating_mul(1000));
     match (EARLIEST..LATEST).contains(&unix_s) {
         true => Check::good(CODE, format!("it is {text}")),
-        false => Check::failed(CODE, format!("the clock says {text}"), "set the clock: timedatectl set-ntp true"),
+        false => {
+            Check::failed(CODE, format!("the clock says {text}"), "set the clock: timedatectl set-ntp true")
+        }
     }
 }
 
@@ -126,7 +137,9 @@ mod tests {
     #[test]
     fn a_validator_that_link_cannot_reach_is_a_failure() {
         let key = "ab".repeat(32);
-        let text = format!("[[validator]]\nname = \"one\"\nurl = \"https://a\"\nkey = \"{key}\"\ntls_spki = \"{key}\"\n");
+        let text = format!(
+            "[[validator]]\nname = \"one\"\nurl = \"https://a\"\nkey = \"{key}\"\ntls_spki = \"{key}\"\n"
+        );
         let config = Config::parse(&text).unwrap();
         let marks = |config: &Config, status: Option<&Status>| {
             validators(config, status).into_iter().map(|check| check.mark).collect::<Vec<_>>()

@@ -81,23 +81,23 @@ impl Refused {
 pub(crate) type Answer = Result<Vec<u8>, Refused>;
 
 /// What the engine works with.
-pub struct Parts {
+pub(crate) struct Parts {
     /// Whom the validator believes; names itself too.
-    pub trust: Trust,
+    pub(crate) trust: Trust,
     /// The policy that enrolments and sessions must meet.
-    pub policy: Policy,
+    pub(crate) policy: Policy,
     /// The validator's key.
-    pub key: SigningKey,
+    pub(crate) key: SigningKey,
     /// The store.
-    pub store: Store,
+    pub(crate) store: Store,
     /// Where beacons come from.
-    pub beacons: Box<dyn BeaconSource>,
+    pub(crate) beacons: Box<dyn BeaconSource>,
     /// The clock.
-    pub clock: Clock,
+    pub(crate) clock: Clock,
     /// How long a nonce is good, in ms.
-    pub challenge_ms: u64,
+    pub(crate) challenge_ms: u64,
     /// How many may be outstanding.
-    pub challenges: usize,
+    pub(crate) challenges: usize,
 }
 
 impl std::fmt::Debug for Parts {

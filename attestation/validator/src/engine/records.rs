@@ -30,8 +30,9 @@ impl Engine {
         };
         let now_ms = self.now_ms();
         let network = &self.parts.trust.network;
+        let envelopes: Vec<&[u8]> = records.envelopes.iter().map(|bytes| bytes.as_slice()).collect();
         let mut delivery = Delivery { store, network, now_ms, row, beats: Vec::new(), others: Vec::new() };
-        let (count, refusal) = delivery.take_all(&records.envelopes)?;
+        let (count, refusal) = delivery.take_all(&envelopes)?;
         if count > 0 {
             store.update_session(&delivery.row, now_ms)?;
         }
@@ -56,6 +57,8 @@ struct Delivery<'a> {
     others: Vec<BeatReceipt>,
 }
 
+/// Looks at a new record: its place in the chain, or why it can't be taken.
+type Check<D> = fn(&mut D, &Envelope) -> Result<Result<u64, Refusal>, StoreError>;
 /// Envelopes taken, or why the first was not.
 type Step = Result<Result<usize, Refusal>, StoreError>;
 
@@ -64,10 +67,7 @@ fn refuse(code: &str, message: impl ToString) -> Step {
 }
 
 impl Delivery<'_> {
-    fn take_all<T: AsRef<[u8]>>(
-        &mut self,
-        envelopes: &[T],
-    ) -> Result<(usize, Option<Refusal>), StoreError> {
+    fn take_all(&mut self, envelopes: &[&[u8]]) -> Result<(usize, Option<Refusal>), StoreError> {
         let mut taken = 0;
         while let Some(rest) = envelopes.get(taken..).filter(|rest| !rest.is_empty()) {
             match self.take(rest)? {
@@ -79,8 +79,8 @@ impl Delivery<'_> {
     }
 
     /// Takes at least the first of `rest`.
-    fn take<T: AsRef<[u8]>>(&mut self, rest: &[T]) -> Step {
-        let Some(bytes) = rest.first().map(AsRef::as_ref) else { return Ok(Ok(0)) };
+    fn take(&mut self, rest: &[&[u8]]) -> Step {
+        let Some(bytes) = rest.first().copied() else { return Ok(Ok(0)) };
         let envelope = match Envelope::decode(bytes) {
             Ok(envelope) => envelope,
             Err(error) => return refuse("ledger.malformed", error),
@@ -97,7 +97,7 @@ impl Delivery<'_> {
         }
     }
 
-    fn beat<T: AsRef<[u8]>>(&mut self, envelope: &Envelope, rest: &[T]) -> Step {
+    fn beat(&mut self, envelope: &Envelope, rest: &[&[u8]]) -> Step {
         let beat: Beat = match envelope.message() {
             Ok(beat) => beat,
             Err(error) => return refuse("ledger.malformed", error),
@@ -105,7 +105,7 @@ impl Delivery<'_> {
         if beat.seq > self.row.seq {
             return self.new_beats(rest);
         }
-        let bytes = rest.first().map(AsRef::as_ref).unwrap_or_default();
+        let bytes = rest.first().copied().unwrap_or_default();
         match self.store.beat(self.row.number, beat.seq)? {
             Some(stored) if stored.envelope == bytes => {
                 self.receipt_beat(&beat, envelope, stored.received_ms);
@@ -117,12 +117,12 @@ impl Delivery<'_> {
     }
 
     /// Continues the chain by as many beats as stand at the head of `rest` and hold.
-    fn new_beats<T: AsRef<[u8]>>(&mut self, rest: &[T]) -> Step {
+    fn new_beats(&mut self, rest: &[&[u8]]) -> Step {
         if self.row.state == State::Ended {
             return refuse("session.ended", "the session has ended");
         }
         let is_beat = |bytes: &&[u8]| Envelope::decode(bytes).is_ok_and(|e| e.kind == Kind::Beat);
-        let run: Vec<&[u8]> = rest.iter().map(AsRef::as_ref).take_while(is_beat).collect();
+        let run: Vec<&[u8]> = rest.iter().copied().take_while(is_beat).collect();
         let row = &self.row;
         let mut chain = Chain::resume(row.id, row.key, row.seq, row.head, row.mono_ms);
         let fault = match chain.extend(&run, self.network) {
@@ -181,13 +181,7 @@ impl Delivery<'_> {
     }
 
     /// An anchor, a job receipt or an end: the same envelope again, or a new one that holds.
-    fn other(
-        &mut self,
-        subject: Subject,
-        envelope: &Envelope,
-        bytes: &[u8],
-        check: fn(&mut Self, &Envelope) -> Result<Result<u64, Refusal>, StoreError>,
-    ) -> Step {
+    fn other(&mut self, subject: Subject, envelope: &Envelope, bytes: &[u8], check: Check<Self>) -> Step {
         let (session, hash) = (self.row.id, envelope.hash());
         let stored = self.store.record(self.row.number, &hash)?;
         if stored.is_none() {
@@ -195,7 +189,10 @@ impl Delivery<'_> {
                 return refuse("session.ended", "the session has ended");
             }
             if envelope.verify(&self.row.key, self.network).is_err() {
-                return refuse("ledger.signature", format!("{}: signature does not hold", envelope.kind.name()));
+                return refuse(
+                    "ledger.signature",
+                    format!("{}: signature does not hold", envelope.kind.name()),
+                );
             }
         }
         // The position is read from a stored record too: its checks held when it came first.

@@ -2,6 +2,7 @@
 
 use std::convert::Infallible;
 use std::sync::Arc;
+use std::time::Duration;
 
 use http_body_util::{BodyExt as _, Full, LengthLimitError, Limited};
 use hyper::body::{Body as _, Bytes, Incoming};
@@ -22,14 +23,21 @@ use crate::engine::{Answer, Refused};
 /// The largest request header in bytes; ours have about 150.
 const HEADER_BYTES: usize = 8192;
 
-/// Serves one connection to its end.
+/// How long a request may take to finish when the service stops.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Serves one connection to its end, which comes within [`GRACE`] of the service's.
 pub(super) async fn run(stream: TcpStream, shared: Arc<Shared>, mut closed: watch::Receiver<()>) {
     // Small answers should not wait for acknowledgements of smaller ones.
     let _ = stream.set_nodelay(true);
-    let stream = match timeout(shared.limits.handshake(), shared.acceptor.accept(stream)).await {
-        Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return log::debug!("handshake: {error}"),
-        Err(_) => return log::debug!("handshake: too slow"),
+    let handshake = timeout(shared.limits.handshake(), shared.acceptor.accept(stream));
+    let stream = tokio::select! {
+        accepted = handshake => match accepted {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return log::debug!("handshake: {error}"),
+            Err(_) => return log::debug!("handshake: too slow"),
+        },
+        _ = closed.changed() => return,
     };
     let pace = Pace::new();
     let io = TokioIo::new(Paced::new(stream, pace.clone()));
@@ -52,7 +60,10 @@ pub(super) async fn run(stream: TcpStream, shared: Arc<Shared>, mut closed: watc
         _ = closed.changed() => {}
     }
     connection.as_mut().graceful_shutdown();
-    log_end(connection.await);
+    match timeout(GRACE, connection).await {
+        Ok(ended) => log_end(ended),
+        Err(_) => log::debug!("a connection was cut off"),
+    }
 }
 
 fn log_end(ended: hyper::Result<()>) {

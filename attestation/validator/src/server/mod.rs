@@ -27,15 +27,12 @@ use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
 use tokio_rustls::TlsAcceptor;
 
-use crate::beacon::OsBeacons;
+use crate::beacon::{BeaconSource, OsBeacons};
 use crate::config::{Config, Home, Limits};
 use crate::engine::{self, Clock, Handle, Parts};
 use crate::error::Error;
 use crate::store::Store;
 use crate::{civil, tls, trusted};
-
-/// How long connections may take to finish what they are at when the service stops.
-const GRACE: Duration = Duration::from_secs(5);
 
 /// A validator's directory, read and checked, ready to serve.
 #[derive(Debug)]
@@ -81,6 +78,13 @@ impl Service {
         self
     }
 
+    /// Takes beacons from another source than the operating system.
+    #[must_use]
+    pub fn with_beacons(mut self, beacons: Box<dyn BeaconSource>) -> Self {
+        self.parts.beacons = beacons;
+        self
+    }
+
     /// With other limits than those of the configuration file.
     #[must_use]
     pub fn with_limits(mut self, limits: Limits) -> Self {
@@ -123,8 +127,8 @@ impl Service {
         drop(listener);
         let _ = closing.send(());
         drop(closed);
-        // Completes when the last connection has dropped its end.
-        let _ = tokio::time::timeout(GRACE, closing.closed()).await;
+        // Completes when the last connection has dropped its end: they time themselves.
+        closing.closed().await;
         drop(shared);
         join(thread).await?;
         drop(lock);

@@ -1,8 +1,8 @@
 //! Paths, how large their bodies may be, and what the bodies hold.
 
 use assay_ledger::protocol::{
-    self, BEACON, CHALLENGE, ChallengeRequest, ENROL, ENROL_ANSWER, RECORDS, RECORDS_BYTES, RECORDS_COUNT,
-    Records, SESSION,
+    BEACON, CHALLENGE, ChallengeRequest, ENROL, ENROL_ANSWER, RECORDS, RECORDS_BYTES, RECORDS_COUNT, Records,
+    SESSION,
 };
 use assay_ledger::session::Evidence;
 use assay_wire::{Envelope, Kind, WireError, cbor, limits};
@@ -103,7 +103,7 @@ fn opening(body: &[u8]) -> Result<Request, Refused> {
 fn records(body: &[u8], limit: usize) -> Result<Request, Refused> {
     let records: Records = cbor::from_slice("records", body, limit).map_err(malformed)?;
     let bytes: usize = records.envelopes.iter().map(|envelope| envelope.len()).sum();
-    if records.envelopes.len() > protocol::RECORDS_COUNT || bytes > protocol::RECORDS_BYTES {
+    if records.envelopes.len() > RECORDS_COUNT || bytes > RECORDS_BYTES {
         let message = format!("more than {RECORDS_COUNT} envelopes or {RECORDS_BYTES} bytes of them");
         return Err(Refused::new(413, "request.too-large", message));
     }

@@ -110,7 +110,10 @@ impl Store {
             .map_err(|source| StoreError::Open { path: path.to_owned(), source })?;
         let store = Self { db };
         match store.version(path)? {
-            0 => Err(StoreError::Foreign { path: path.to_owned(), detail: "not a validator's store".to_owned() }),
+            0 => Err(StoreError::Foreign {
+                path: path.to_owned(),
+                detail: "not a validator's store".to_owned(),
+            }),
             _ => Ok(store),
         }
     }
@@ -241,10 +244,8 @@ mod tests {
     fn it_is_durable_by_configuration() {
         let dir = tempfile::tempdir().unwrap();
         let store = Store::open(&path(&dir), "net", "v").unwrap();
-        let mode: String =
-            store.db.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
-        let synchronous: i64 =
-            store.db.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
+        let mode: String = store.db.pragma_query_value(None, "journal_mode", |row| row.get(0)).unwrap();
+        let synchronous: i64 = store.db.pragma_query_value(None, "synchronous", |row| row.get(0)).unwrap();
         assert_eq!((mode.as_str(), synchronous), ("wal", 2));
     }
 

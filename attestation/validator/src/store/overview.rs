@@ -1,5 +1,7 @@
 //! What `nodes` shows: one line per node, computed by SQLite.
 
+use std::collections::BTreeMap;
+
 use assay_ledger::receipt::Subject;
 use assay_wire::Digest;
 use rusqlite::params;
@@ -60,10 +62,10 @@ impl Store {
     pub fn overview(&self) -> Result<Vec<NodeOverview>, StoreError> {
         let sql = "SELECT node FROM nodes UNION SELECT node FROM sessions ORDER BY node";
         let ids: Vec<Digest> = self.all("list nodes", sql, [], |row| Ok(Digest(row.get(0)?)))?;
-        let enrolled = self.enrolled_nodes()?;
+        let enrolled: BTreeMap<_, _> = self.enrolled_nodes()?.into_iter().map(|n| (n.node, n)).collect();
         ids.into_iter()
             .map(|id| {
-                let record = enrolled.iter().find(|node| node.node == id);
+                let record = enrolled.get(&id);
                 Ok(NodeOverview {
                     node: id.to_string(),
                     tpm_class: record.map(|r| r.class.clone()),
@@ -88,7 +90,8 @@ impl Store {
     fn count_records(&self, node: &Digest, subject: Subject) -> Result<u64, StoreError> {
         let sql = "SELECT count(*) FROM records JOIN sessions ON records.session = sessions.number
                    WHERE sessions.node = ?1 AND records.subject = ?2";
-        let found = self.one("count records", sql, params![node.0, subject_code(subject)], |row| row.get(0))?;
+        let found =
+            self.one("count records", sql, params![node.0, subject_code(subject)], |row| row.get(0))?;
         Ok(found.unwrap_or_default())
     }
 

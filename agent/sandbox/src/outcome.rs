@@ -1,0 +1,142 @@
+//! What became of a job: the facts that a job receipt is made of.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::job::{Limits, Network};
+
+/// How a job ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Exit {
+    /// Its program returned this code.
+    Code(u8),
+    /// Its program was killed by this signal; 31 (`SIGSYS`) is the system call
+    /// filter, 9 without a time-out is the memory limit.
+    Signal(i32),
+    /// Its time ran out.
+    TimedOut,
+    /// Its caller cancelled it.
+    Cancelled,
+    /// Its program could not be started, by the job's own fault.
+    Refused {
+        /// What could not be done, and why.
+        reason: String,
+    },
+}
+
+impl Exit {
+    /// True for exit code 0 only.
+    #[must_use]
+    pub fn is_success(&self) -> bool {
+        *self == Self::Code(0)
+    }
+}
+
+/// What the job used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Usage {
+    /// Processor time of all processes, microseconds. From the cgroup where
+    /// there is one; else of those processes that were waited for, which a job
+    /// can keep low.
+    pub cpu_us: u64,
+    /// Largest resident set of one process, KiB; with a memory cgroup, the
+    /// whole job's peak.
+    pub max_rss_kib: u64,
+}
+
+/// Whose ids the job had outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum IdMode {
+    /// A range of 65,536 that no other job had at the same time.
+    Range,
+    /// The caller's own and no other: jobs are not separated from the caller
+    /// by ids. For development without root.
+    Single,
+}
+
+/// One collected file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// Absolute path inside the job.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256 of the content.
+    #[serde(with = "hex_digest")]
+    pub sha256: [u8; 32],
+}
+
+/// One of the job's two streams.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogSummary {
+    /// Bytes that the job wrote.
+    pub written: u64,
+    /// Bytes of them that were kept: the first.
+    pub kept: u64,
+    /// SHA-256 of the bytes that were kept.
+    #[serde(with = "hex_digest")]
+    pub sha256: [u8; 32],
+    /// The last bytes of those, as text, for display.
+    pub tail: String,
+}
+
+/// The account of one job.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobOutcome {
+    /// Name of the job's directory below `jobs/` in the state directory.
+    pub id: String,
+    /// [`JobFile::digest`](crate::job::JobFile::digest).
+    #[serde(with = "hex_digest")]
+    pub job_digest: [u8; 32],
+    /// SHA-256 of the image's manifest.
+    #[serde(with = "hex_digest")]
+    pub image_digest: [u8; 32],
+    /// `CLOCK_MONOTONIC` when the jailer was started, milliseconds.
+    pub started_ms: u64,
+    /// `CLOCK_MONOTONIC` when every process of the job was gone, milliseconds.
+    pub ended_ms: u64,
+    /// Wall clock between the two, milliseconds.
+    pub wall_ms: u64,
+    /// How it ended.
+    pub exit: Exit,
+    /// What it used.
+    pub usage: Usage,
+    /// How limits were enforced.
+    pub limits: Limits,
+    /// Whose ids it had.
+    pub ids: IdMode,
+    /// What it could reach.
+    pub network: Network,
+    /// Its collected files, in byte order of their paths.
+    pub outputs: Vec<Output>,
+    /// Entries below its output directories that were not collected: links,
+    /// devices, pipes, names that are not UTF-8, and what exceeded the limits.
+    pub outputs_skipped: u64,
+    /// Standard output.
+    pub stdout: LogSummary,
+    /// Standard error.
+    pub stderr: LogSummary,
+    /// Directory with `out/`, `stdout` and `stderr`.
+    #[serde(skip)]
+    pub dir: PathBuf,
+}
+
+/// Digests as lower-case hexadecimal in JSON.
+mod hex_digest {
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub(super) fn serialize<S: Serializer>(digest: &[u8; 32], to: S) -> Result<S::Ok, S::Error> {
+        to.serialize_str(&hex::encode(digest))
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<[u8; 32], D::Error> {
+        let text = String::deserialize(from)?;
+        let mut digest = [0; 32];
+        hex::decode_to_slice(&text, &mut digest)
+            .map_err(|_| D::Error::custom("not 32 bytes of hexadecimal"))?;
+        Ok(digest)
+    }
+}

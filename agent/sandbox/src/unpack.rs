@@ -1,0 +1,383 @@
+//! Turning an OCI layer blob into a directory for overlayfs.
+//!
+//! Runs over bytes from strangers, so every operation is confined to the
+//! directory by the kernel (`openat2(2)`), and the rules are few:
+//!
+//! - Absolute names, `..`, names of more than 255 bytes, paths deeper than 128
+//!   and parents that are symbolic links are refused, as are hard links to
+//!   anything but a file or link of the same layer.
+//! - Device nodes and pipes are left out; `/dev` is the sandbox's own.
+//! - Set-user-id, set-group-id and, on files, sticky bits are cleared; a
+//!   directory's owner can always use it.
+//! - No extended attribute is taken over.
+//! - As root, owners are kept up to 65,535 and are "nobody" (65,534) beyond;
+//!   without privilege everything belongs to the caller.
+//! - Whiteouts (OCI image-spec 1.1, layer.md) become what overlayfs mounted
+//!   with `userxattr` understands: a character device 0/0, which needs no
+//!   privilege since Linux 5.8, and the attribute `user.overlay.opaque`.
+//!
+//! A hidden subcommand may call [`unpack`] in a process of its own.
+
+use std::ffi::OsStr;
+use std::io::{self, Read};
+use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use rustix::fs::{
+    AtFlags, FileType, Gid, Mode, Stat, Timespec, Timestamps, Uid, XattrFlags, chownat, fchmod, fchown,
+    fsetxattr, futimens, linkat, makedev, mkdirat, mknodat, symlinkat, unlinkat,
+};
+use rustix::io::Errno;
+use tar::Archive;
+
+use crate::archive::{self, Fault, Item, Kind};
+use crate::confined::Dir;
+use crate::image::Compression;
+use crate::stream::LayerStream;
+
+/// Deepest path.
+const DEPTH_MAX: usize = 128;
+/// Longest symbolic link target, `PATH_MAX` less its NUL.
+const TARGET_MAX: usize = 4095;
+/// Owner of whatever belongs to an id beyond the job's range.
+const NOBODY: u32 = 65_534;
+/// Latest modification time that is believed: the year 2242.
+const MTIME_MAX: u64 = 1 << 33;
+
+/// Marks an entry that removes one of a lower layer.
+const WHITEOUT: &[u8] = b".wh.";
+/// Marks a directory of which nothing in lower layers shows.
+const OPAQUE: &[u8] = b".wh..wh..opq";
+
+/// How much a layer may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct UnpackLimits {
+    /// Uncompressed bytes, headers included.
+    pub total_bytes: u64,
+    /// Entries.
+    pub entries: u64,
+}
+
+impl Default for UnpackLimits {
+    fn default() -> Self {
+        Self { total_bytes: 64 << 30, entries: 1_000_000 }
+    }
+}
+
+/// What was unpacked.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Unpacked {
+    /// SHA-256 of the blob.
+    pub blob_sha256: [u8; 32],
+    /// Bytes of the blob.
+    pub blob_bytes: u64,
+    /// SHA-256 of the uncompressed archive: the layer's DiffID.
+    pub diff_id: [u8; 32],
+    /// Entries made.
+    pub entries: u64,
+    /// Device nodes and pipes left out.
+    pub skipped: u64,
+}
+
+/// Why a layer was not unpacked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum UnpackError {
+    /// The target directory could not be opened.
+    #[error("open the layer's directory")]
+    Open(#[source] Errno),
+    /// The blob cannot be read, decompressed, or parsed as an archive.
+    #[error("read the archive near {entry:?}")]
+    Read {
+        /// Name of the entry, empty between entries.
+        entry: String,
+        /// The cause.
+        source: io::Error,
+    },
+    /// An entry is refused.
+    #[error("entry {entry:?}: {rule}")]
+    Refused {
+        /// Its name.
+        entry: String,
+        /// The rule that it breaks.
+        rule: &'static str,
+    },
+    /// An entry could not be made.
+    #[error("make entry {entry:?}")]
+    Make {
+        /// Its name.
+        entry: String,
+        /// The cause.
+        source: io::Error,
+    },
+}
+
+fn printable(name: &[u8]) -> String {
+    String::from_utf8_lossy(name).chars().take(256).collect()
+}
+
+impl From<(Vec<u8>, Fault)> for UnpackError {
+    fn from((name, fault): (Vec<u8>, Fault)) -> Self {
+        let entry = printable(&name);
+        match fault {
+            Fault::Read(source) => Self::Read { entry, source },
+            Fault::Rule(rule) => Self::Refused { entry, rule },
+        }
+    }
+}
+
+/// Unpacks a layer into an empty directory and hashes it on both sides.
+///
+/// The caller compares the hashes with what it expected before it uses the
+/// directory, and removes the directory after an error.
+///
+/// # Errors
+/// The first entry that is refused or cannot be made.
+pub fn unpack(
+    blob: impl Read + 'static,
+    compression: Compression,
+    into: &Path,
+    limits: UnpackLimits,
+) -> Result<Unpacked, UnpackError> {
+    let read = |source| UnpackError::Read { entry: String::new(), source };
+    let stream = LayerStream::new(blob, compression, limits.total_bytes).map_err(read)?;
+    let mut archive = Archive::new(stream);
+    let mut layer = Layer {
+        root: Dir::open(into).map_err(UnpackError::Open)?,
+        keep_owners: rustix::process::geteuid().is_root(),
+        entries: 0,
+        skipped: 0,
+        entries_max: limits.entries,
+    };
+    archive::for_each(&mut archive, |item, content| layer.apply(&item, content))?;
+    let mut stream = archive.into_inner();
+    stream.finish().map_err(read)?;
+    Ok(Unpacked {
+        blob_sha256: stream.blob.sha256(),
+        blob_bytes: stream.blob.bytes(),
+        diff_id: stream.content.sha256(),
+        entries: layer.entries,
+        skipped: layer.skipped,
+    })
+}
+
+/// A layer in the making.
+struct Layer {
+    root: Dir,
+    keep_owners: bool,
+    entries: u64,
+    skipped: u64,
+    entries_max: u64,
+}
+
+/// Why one entry was not made; the name is added by the caller.
+enum Failure {
+    Rule(&'static str),
+    Io(io::Error),
+}
+
+impl From<Errno> for Failure {
+    fn from(errno: Errno) -> Self {
+        match errno {
+            // What `RESOLVE_NO_SYMLINKS` answers.
+            Errno::LOOP => Self::Rule("its path leads through a symbolic link"),
+            Errno::NOTDIR => Self::Rule("its path leads through a file"),
+            other => Self::Io(other.into()),
+        }
+    }
+}
+
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::Io(error)
+    }
+}
+
+/// Splits an entry's name into its components, none of which leads upwards.
+fn components(path: &[u8]) -> Result<Vec<&OsStr>, Failure> {
+    let rule = |broken: bool, rule| if broken { Err(Failure::Rule(rule)) } else { Ok(()) };
+    rule(path.starts_with(b"/"), "an absolute path")?;
+    let parts: Vec<_> = path.split(|b| *b == b'/').filter(|p| !matches!(p, [] | [b'.'])).collect();
+    rule(parts.contains(&b"..".as_slice()), "a path with ..")?;
+    rule(parts.iter().any(|p| p.len() > 255 || p.contains(&0)), "an impossible name")?;
+    rule(parts.len() > DEPTH_MAX, "deeper than 128 directories")?;
+    Ok(parts.into_iter().map(OsStr::from_bytes).collect())
+}
+
+fn is_whiteout(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == makedev(0, 0)
+}
+
+fn is_directory(stat: &Stat) -> bool {
+    FileType::from_raw_mode(stat.st_mode) == FileType::Directory
+}
+
+impl Layer {
+    fn apply(&mut self, item: &Item, content: &mut dyn Read) -> Result<(), UnpackError> {
+        self.entries = self.entries.saturating_add(1);
+        let made = match self.entries > self.entries_max {
+            true => Err(Failure::Rule("more entries than the limit")),
+            false => self.make(item, content),
+        };
+        made.map_err(|failure| match failure {
+            Failure::Rule(rule) => UnpackError::Refused { entry: printable(&item.path), rule },
+            Failure::Io(source) => UnpackError::Make { entry: printable(&item.path), source },
+        })
+    }
+
+    fn make(&mut self, item: &Item, content: &mut dyn Read) -> Result<(), Failure> {
+        let mut path = components(&item.path)?;
+        let Some(name) = path.pop() else {
+            return self.make_root(item);
+        };
+        let parent = self.root.dir_all(path)?;
+        if let Some(hidden) = name.as_bytes().strip_prefix(WHITEOUT) {
+            return make_whiteout(&parent, name, hidden);
+        }
+        match &item.kind {
+            Kind::Special => {
+                self.skipped = self.skipped.saturating_add(1);
+                Ok(())
+            }
+            Kind::Directory => self.make_directory(&parent, name, item),
+            Kind::File => self.make_file(&parent, name, item, content),
+            Kind::Symlink(target) => self.make_symlink(&parent, name, target, item),
+            Kind::Hardlink(target) => self.make_hardlink(&parent, name, target),
+        }
+    }
+
+    fn make_root(&self, item: &Item) -> Result<(), Failure> {
+        match item.kind {
+            Kind::Directory => self.finish_directory(&self.root, item),
+            _ => Err(Failure::Rule("an empty name")),
+        }
+    }
+
+    fn finish_directory(&self, dir: &Dir, item: &Item) -> Result<(), Failure> {
+        if self.keep_owners {
+            fchown(dir, Some(owner(item.uid)), Some(group(item.gid)))?;
+        }
+        fchmod(dir, Mode::from_raw_mode(item.mode & 0o1777 | 0o700))?;
+        Ok(())
+    }
+
+    fn make_directory(&self, parent: &Dir, name: &OsStr, item: &Item) -> Result<(), Failure> {
+        let before = parent.stat(name)?;
+        if !before.as_ref().is_some_and(is_directory) {
+            let covers = remove_entry(parent, name, before.as_ref())?;
+            mkdirat(parent, name.as_bytes(), Mode::from_raw_mode(0o700))?;
+            if covers {
+                make_opaque(&parent.dir(name)?)?;
+            }
+        }
+        self.finish_directory(&parent.dir(name)?, item)
+    }
+
+    fn make_file(
+        &self,
+        parent: &Dir,
+        name: &OsStr,
+        item: &Item,
+        content: &mut dyn Read,
+    ) -> Result<(), Failure> {
+        replace(parent, name)?;
+        let mut file = parent.create(name, 0o600)?;
+        if io::copy(content, &mut file)? != item.size {
+            return Err(Failure::Rule("content that ends early"));
+        }
+        if self.keep_owners {
+            fchown(&file, Some(owner(item.uid)), Some(group(item.gid)))?;
+        }
+        fchmod(&file, Mode::from_raw_mode(item.mode & 0o777))?;
+        let time = Timespec { tv_sec: i64::try_from(item.mtime.min(MTIME_MAX)).unwrap_or(0), tv_nsec: 0 };
+        futimens(&file, &Timestamps { last_access: time, last_modification: time })?;
+        Ok(())
+    }
+
+    fn make_symlink(&self, parent: &Dir, name: &OsStr, target: &[u8], item: &Item) -> Result<(), Failure> {
+        if target.is_empty() || target.len() > TARGET_MAX || target.contains(&0) {
+            return Err(Failure::Rule("an impossible link target"));
+        }
+        replace(parent, name)?;
+        symlinkat(target, parent, name.as_bytes())?;
+        if self.keep_owners {
+            let (uid, gid) = (owner(item.uid), group(item.gid));
+            chownat(parent, name.as_bytes(), Some(uid), Some(gid), AtFlags::SYMLINK_NOFOLLOW)?;
+        }
+        Ok(())
+    }
+
+    fn make_hardlink(&self, parent: &Dir, name: &OsStr, target: &[u8]) -> Result<(), Failure> {
+        const RULE: Failure = Failure::Rule("a hard link to what is no file of this layer");
+        let mut path = components(target)?;
+        let file = path.pop().ok_or(RULE)?;
+        let mut from = self.root.dir(".")?;
+        for part in path {
+            from = from.dir(part)?;
+        }
+        let stat = from.stat(file)?.ok_or(RULE)?;
+        if !matches!(FileType::from_raw_mode(stat.st_mode), FileType::RegularFile | FileType::Symlink) {
+            return Err(RULE);
+        }
+        let same = parent.stat(name)?.is_some_and(|s| (s.st_dev, s.st_ino) == (stat.st_dev, stat.st_ino));
+        if same {
+            return Ok(());
+        }
+        replace(parent, name)?;
+        linkat(&from, file.as_bytes(), parent, name.as_bytes(), AtFlags::empty())?;
+        Ok(())
+    }
+}
+
+fn mapped(id: u64) -> u32 {
+    u32::try_from(id).ok().filter(|id| *id < assay_jailer::plan::ID_RANGE).unwrap_or(NOBODY)
+}
+
+fn owner(id: u64) -> Uid {
+    Uid::from_raw(mapped(id))
+}
+
+fn group(id: u64) -> Gid {
+    Gid::from_raw(mapped(id))
+}
+
+/// Makes room for an entry that is not a directory.
+fn replace(parent: &Dir, name: &OsStr) -> Result<(), Failure> {
+    let before = parent.stat(name)?;
+    remove_entry(parent, name, before.as_ref()).map(|_| ())
+}
+
+/// Removes what an earlier entry made; true if that was a whiteout.
+fn remove_entry(parent: &Dir, name: &OsStr, before: Option<&Stat>) -> Result<bool, Failure> {
+    match before {
+        None => Ok(false),
+        Some(stat) if is_directory(stat) => Err(Failure::Rule("replaces a directory of the same layer")),
+        Some(stat) => {
+            unlinkat(parent, name.as_bytes(), AtFlags::empty())?;
+            Ok(is_whiteout(stat))
+        }
+    }
+}
+
+fn make_opaque(dir: &Dir) -> Result<(), Failure> {
+    Ok(fsetxattr(dir.as_fd(), "user.overlay.opaque", b"y", XattrFlags::empty())?)
+}
+
+/// A whiteout removes what lower layers have; what this layer has stays.
+fn make_whiteout(parent: &Dir, name: &OsStr, hidden: &[u8]) -> Result<(), Failure> {
+    if name.as_bytes() == OPAQUE {
+        return make_opaque(parent);
+    }
+    if matches!(hidden, [] | b"." | b"..") || hidden.starts_with(WHITEOUT) {
+        return Err(Failure::Rule("a whiteout of nothing"));
+    }
+    match parent.stat(OsStr::from_bytes(hidden))? {
+        None => Ok(mknodat(parent, hidden, FileType::CharacterDevice, Mode::empty(), makedev(0, 0))?),
+        Some(stat) if is_directory(&stat) => make_opaque(&parent.dir(OsStr::from_bytes(hidden))?),
+        Some(_) => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests;

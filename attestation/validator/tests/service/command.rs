@@ -1,0 +1,183 @@
+//! The command line: what it prints and how it exits.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+use assay_ledger::protocol::BEACON;
+use serde_json::Value;
+
+use crate::node::Node;
+use crate::server::{Server, fresh_dir};
+
+fn run(args: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_assay-validator")).args(args).output().unwrap()
+}
+
+fn code(args: &[&str]) -> i32 {
+    run(args).status.code().unwrap()
+}
+
+fn json(args: &[&str]) -> (i32, Value) {
+    let output = run(args);
+    (output.status.code().unwrap(), serde_json::from_slice(&output.stdout).unwrap())
+}
+
+fn text(path: &Path) -> &str {
+    path.to_str().unwrap()
+}
+
+/// A validator with one node's record and evidence in files beside it.
+fn exported() -> (Server, PathBuf, PathBuf) {
+    let server = Server::start();
+    let mut client = server.client();
+    let node = Node::enrolled(&server, &mut client, 1);
+    let evidence = node.evidence(node.start(node.challenge(&mut client), None));
+    client.post("/v1/session", &evidence).ok();
+    let (record, proof) = (server.dir.path().join("enrolment.cbor"), server.dir.path().join("evidence.cbor"));
+    std::fs::write(&record, &node.record).unwrap();
+    std::fs::write(&proof, evidence).unwrap();
+    (server, record, proof)
+}
+
+#[test]
+fn init_prints_pin_and_key_and_overwrites_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("v");
+    let (exit, made) = json(&["init", text(&path), "--json", "--network", "n", "--host", "a.example", "::1"]);
+    assert_eq!((exit, &made["schema"]), (0, &Value::from(1)));
+    let trust = std::fs::read_to_string(path.join("trust.toml")).unwrap();
+    assert!(trust.contains(made["key"].as_str().unwrap()) && trust.contains("id = \"n\""));
+    assert_eq!(made["pin"].as_str().unwrap().len(), 64);
+    let again = run(&["init", text(&path)]);
+    assert_eq!(again.status.code(), Some(2));
+    assert!(String::from_utf8(again.stderr).unwrap().contains("nothing was changed"));
+    let other = dir.path().join("w");
+    let page = String::from_utf8(run(&["init", text(&other)]).stdout).unwrap();
+    assert!(page.contains("pin ") && page.contains("serve --dir"), "{page}");
+}
+
+#[test]
+fn verify_accepts_rejects_and_says_why() {
+    let (server, record, evidence) = exported();
+    let home = server.home();
+    let trust = home.trust();
+    let trust = text(&trust);
+    assert_eq!(code(&["verify", "--trust", trust, text(&record), text(&evidence)]), 0);
+    assert_eq!(code(&["verify", "--trust", trust, "--policy", "open", text(&record)]), 1);
+    let other = fresh_dir();
+    let stranger = other.path().join("v/trust.toml");
+    let output = run(&["verify", "--trust", text(&stranger), text(&evidence)]);
+    assert_eq!(output.status.code(), Some(1));
+    let page = String::from_utf8(output.stdout).unwrap();
+    assert!(page.contains("✗ enrolment.validator") && page.contains("unknown validator"), "{page}");
+    assert!(page.contains("REJECT") && !page.contains('\u{1b}'), "{page}");
+}
+
+#[test]
+fn verify_json_is_an_object_for_one_file_and_an_array_for_several() {
+    let (server, record, evidence) = exported();
+    let trust = server.home().trust();
+    let (exit, one) = json(&["verify", "--json", "--trust", text(&trust), text(&evidence)]);
+    assert_eq!(exit, 0);
+    assert_eq!(
+        (&one["schema"], &one["kind"], &one["verdict"], &one["axes"]["identity"]),
+        (&1.into(), &"evidence".into(), &"accept".into(), &"I0".into())
+    );
+    let finding = &one["findings"][0];
+    for field in ["id", "severity", "checked", "spec"] {
+        assert!(finding[field].is_string(), "{field}: {finding}");
+    }
+    let broken = server.dir.path().join("broken.cbor");
+    std::fs::write(&broken, b"junk").unwrap();
+    let (exit, several) = json(&["verify", "--json", "--trust", text(&trust), text(&record), text(&broken)]);
+    assert_eq!(exit, 1);
+    assert_eq!(several[0]["kind"], "enrolment");
+    assert_eq!((&several[1]["verdict"], &several[1]["kind"]), (&"reject".into(), &Value::Null));
+    assert_eq!(several[1]["findings"][0]["id"], "file.form");
+}
+
+#[test]
+fn verify_takes_a_time_and_refuses_an_expired_record() {
+    let (server, record, _) = exported();
+    let trust = server.home().trust();
+    let at = |time: &str| code(&["verify", "--trust", text(&trust), "--time", time, text(&record)]);
+    assert_eq!(at("9999-01-01T00:00:00Z"), 1);
+    assert_eq!(at("1999-01-01T00:00:00Z"), 1);
+    assert_eq!(at("tomorrow"), 2);
+}
+
+#[test]
+fn verify_uses_the_policy_beside_the_trust_file() {
+    let (server, record, _) = exported();
+    let home = server.home();
+    let trust = home.trust();
+    let strict = std::fs::read_to_string(home.policies().join("strict.toml")).unwrap();
+    std::fs::write(home.policies().join("development.toml"), strict).unwrap();
+    assert_eq!(code(&["verify", "--trust", text(&trust), text(&record)]), 1);
+    std::fs::write(home.policies().join("development.toml"), "schema = 1\nsurprise = 1").unwrap();
+    assert_eq!(code(&["verify", "--trust", text(&trust), text(&record)]), 2);
+}
+
+#[test]
+fn exit_codes_tell_arguments_from_files() {
+    let (server, record, _) = exported();
+    let trust = server.home().trust();
+    let (trust, record) = (text(&trust), text(&record));
+    assert_eq!(code(&[]), 2);
+    assert_eq!(code(&["--help"]), 0);
+    assert_eq!(code(&["verify", record]), 2);
+    assert_eq!(code(&["verify", "--trust", trust, "--policy", "lenient", record]), 2);
+    assert_eq!(code(&["verify", "--trust", record, record]), 3, "a trust file that is no text");
+    assert_eq!(code(&["verify", "--trust", "/nowhere", record]), 3);
+    assert_eq!(code(&["verify", "--trust", trust, record, "/nowhere"]), 3);
+    assert_eq!(code(&["inspect", "/nowhere"]), 3);
+    assert_eq!(code(&["inspect", trust]), 1);
+    assert_eq!(code(&["nodes", "--dir", "/nowhere"]), 3);
+    assert_eq!(code(&["serve", "--dir", "/nowhere"]), 3);
+}
+
+#[test]
+fn inspect_shows_every_part_and_says_that_it_proves_nothing() {
+    let (server, _, evidence) = exported();
+    let page = String::from_utf8(run(&["inspect", text(&evidence)]).stdout).unwrap();
+    assert!(page.lines().next().unwrap().contains("not verified"), "{page}");
+    for part in ["kind: evidence", "quote:", "reset_count: 4", "enrolment:", "tpm_class: unknown"] {
+        assert!(page.contains(part), "{part}\n{page}");
+    }
+    let beacon = server.dir.path().join("beacon.cbor");
+    std::fs::write(&beacon, server.client().get(BEACON).ok()).unwrap();
+    let (exit, shown) = json(&["inspect", "--json", text(&beacon)]);
+    assert_eq!((exit, &shown["kind"], &shown["verified"]), (0, &"beacon".into(), &false.into()));
+}
+
+#[test]
+fn the_configuration_prints_itself() {
+    let output = run(&["serve", "--print-config"]);
+    assert_eq!(output.status.code(), Some(0));
+    let page = String::from_utf8(output.stdout).unwrap();
+    assert!(page.contains("listen = \"127.0.0.1:7443\"") && page.contains("# Seconds"), "{page}");
+}
+
+#[test]
+fn nodes_lists_what_the_store_holds_while_it_is_served() {
+    let (server, _, _) = exported();
+    let dir = server.home().dir().to_owned();
+    let (exit, listed) = json(&["nodes", "--json", "--dir", text(&dir)]);
+    assert_eq!((exit, &listed["schema"]), (0, &1.into()));
+    assert_eq!(listed["nodes"][0]["newest"]["state"], "open");
+    assert_eq!(listed["nodes"][0]["tpm_class"], "unknown");
+    let page = String::from_utf8(run(&["nodes", "--dir", text(&dir)]).stdout).unwrap();
+    assert!(page.contains(listed["nodes"][0]["node"].as_str().unwrap()), "{page}");
+}
+
+#[test]
+fn report_prints_a_page_and_the_verdict() {
+    let (server, _, evidence) = exported();
+    let trust = server.home().trust();
+    let output = run(&["report", "--trust", text(&trust), text(&evidence)]);
+    let page = String::from_utf8(output.stdout).unwrap();
+    assert_eq!(output.status.code(), Some(0), "{page}");
+    for section in ["Machine", "Identity", "Boot", "GPUs", "Verdict"] {
+        assert!(page.lines().any(|line| line.starts_with(section)), "{section}\n{page}");
+    }
+}

@@ -1,0 +1,15 @@
+//! The service as nodes and strangers meet it: over TLS on loopback, in process or as a child.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+mod beacons;
+mod client;
+mod command;
+mod crash;
+mod enrolment;
+mod limits;
+mod node;
+mod records;
+mod server;
+mod sessions;
+mod soft_tpm;
+mod swtpm;

@@ -1,0 +1,131 @@
+//! Software in the place of a TPM: what the protocol asks of one, with keys that tests hold.
+//!
+//! Proves nothing about hardware, as any software TPM; for the service it is one more node at I0.
+
+use aes::Aes128;
+use assay_ledger::session::{Attested, SESSION_PCRS};
+use assay_tpm::{
+    AK_ATTRIBUTES, Attest, AttestBody, Attributes, ClockInfo, Curve, HashAlg, KeyKind, Name, PcrSelection,
+    PcrSet, Public, PublicParts, QuoteInfo, RH_ENDORSEMENT, Scheme, Signature, Symmetric, TimeInfo,
+    pcr_digest, qualified_name,
+};
+use cfb_mode::Decryptor;
+use cfb_mode::cipher::{AsyncStreamCipher as _, KeyIvInit as _};
+use hmac::{Hmac, Mac as _};
+use p256::ecdsa::signature::Signer as _;
+use p256::ecdsa::{Signature as Ecdsa, SigningKey};
+use p256::{EncodedPoint, PublicKey};
+use sha2::{Digest as _, Sha256};
+
+pub(crate) struct SoftTpm {
+    ek: p256::SecretKey,
+    ak: SigningKey,
+    pub(crate) reset_count: u32,
+    pub(crate) time_ms: u64,
+}
+
+impl SoftTpm {
+    pub(crate) fn new(seed: u8) -> Self {
+        let ek = p256::SecretKey::from_slice(&[seed; 32]).unwrap();
+        let ak = SigningKey::from_slice(&[seed ^ 0x40; 32]).unwrap();
+        Self { ek, ak, reset_count: 4, time_ms: 5_000 }
+    }
+
+    pub(crate) fn ek_public(&self) -> Public {
+        let parts = PublicParts {
+            name_alg: HashAlg::Sha256,
+            attributes: Attributes::from_bits(0x0003_00b2).unwrap(),
+            auth_policy: vec![7; 32],
+            symmetric: Symmetric::Aes128Cfb,
+            scheme: Scheme::Null,
+            kind: kind(&self.ek.public_key()),
+        };
+        Public::from_parts(&parts).unwrap()
+    }
+
+    pub(crate) fn ak_public(&self) -> Public {
+        let parts = PublicParts {
+            name_alg: HashAlg::Sha256,
+            attributes: AK_ATTRIBUTES,
+            auth_policy: vec![],
+            symmetric: Symmetric::Null,
+            scheme: Scheme::Ecdsa(HashAlg::Sha256),
+            kind: kind(&PublicKey::from(self.ak.verifying_key())),
+        };
+        Public::from_parts(&parts).unwrap()
+    }
+
+    fn ak_name(&self) -> Name {
+        self.ak_public().name().unwrap()
+    }
+
+    /// TPM2_ActivateCredential (TPM 2.0 Part 1, 24), for this AK; the HMAC is left to real TPMs.
+    pub(crate) fn activate(&self, id_object: &[u8], encrypted_secret: &[u8]) -> Vec<u8> {
+        let (x, rest) = sized(encrypted_secret);
+        let (y, _) = sized(rest);
+        let point = EncodedPoint::from_affine_coordinates(x.into(), y.into(), false);
+        let ephemeral = PublicKey::from_sec1_bytes(point.as_bytes()).unwrap();
+        let z = p256::ecdh::diffie_hellman(self.ek.to_nonzero_scalar(), ephemeral.as_affine());
+        let KeyKind::Ecc { x: own_x, .. } = kind(&self.ek.public_key()) else { unreachable!() };
+        let z: &[u8] = z.raw_secret_bytes();
+        let seed = Sha256::digest([&[0, 0, 0, 1], z, b"IDENTITY\0", x, own_x.as_slice()].concat());
+        let name = self.ak_name();
+        let context = [&[0, 0, 0, 1], &b"STORAGE\0"[..], name.as_bytes(), &128u32.to_be_bytes()].concat();
+        let key = hmac(&seed, &context);
+        let (_, encrypted) = sized(id_object);
+        let mut identity = encrypted.to_vec();
+        Decryptor::<Aes128>::new(key[..16].into(), &[0; 16].into()).decrypt(&mut identity);
+        sized(&identity).0.to_vec()
+    }
+
+    pub(crate) fn quote(&self, extra_data: &[u8]) -> Attested {
+        let pcrs = PcrSet::from_indices(&SESSION_PCRS).unwrap();
+        let selection = vec![PcrSelection { alg: HashAlg::Sha256, pcrs }];
+        let zero = |_, _| Some(vec![0; 32]);
+        let pcr_digest = pcr_digest(&selection, &zero, HashAlg::Sha256).unwrap();
+        self.attest(extra_data, AttestBody::Quote(QuoteInfo { selection, pcr_digest }))
+    }
+
+    pub(crate) fn time(&self, extra_data: &[u8]) -> Attested {
+        let (clock_info, firmware_version) = (self.clock_info(), 6);
+        let time = TimeInfo { time: self.time_ms, clock_info, firmware_version };
+        self.attest(extra_data, AttestBody::Time(time))
+    }
+
+    fn clock_info(&self) -> ClockInfo {
+        ClockInfo { clock: 9, reset_count: self.reset_count, restart_count: 0, safe: true }
+    }
+
+    fn attest(&self, extra_data: &[u8], body: AttestBody) -> Attested {
+        let qualified = qualified_name(RH_ENDORSEMENT, &self.ak_name());
+        let attest = Attest {
+            qualified_signer: qualified.as_bytes().to_vec(),
+            extra_data: extra_data.to_vec(),
+            clock_info: self.clock_info(),
+            firmware_version: 6,
+            body,
+        };
+        let attest = attest.to_bytes().unwrap();
+        let signature: Ecdsa = self.ak.sign(&attest);
+        let (r, s) = signature.split_bytes();
+        let signature = Signature::ecdsa(HashAlg::Sha256, &r, &s).unwrap().to_bytes();
+        Attested { attest, signature }
+    }
+}
+
+pub(crate) fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
+    let mut mac = Hmac::<Sha256>::new_from_slice(key).unwrap();
+    mac.update(message);
+    mac.finalize().into_bytes().into()
+}
+
+fn kind(key: &PublicKey) -> KeyKind {
+    use p256::elliptic_curve::sec1::ToEncodedPoint as _;
+    let point = key.to_encoded_point(false);
+    KeyKind::Ecc { curve: Curve::P256, x: point.x().unwrap().to_vec(), y: point.y().unwrap().to_vec() }
+}
+
+fn sized(bytes: &[u8]) -> (&[u8], &[u8]) {
+    let len = usize::from(u16::from_be_bytes([bytes[0], bytes[1]]));
+    bytes[2..].split_at(len)
+}

@@ -1,0 +1,20 @@
+//! Attacks on proofs, each named after what the attacker does, with the finding that stops it.
+//!
+//! Each test has its honest twin: the same road without the attack is accepted.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+mod anchors;
+mod boot;
+mod chain;
+mod checks;
+mod claims;
+mod enrolment;
+mod evidence;
+mod flips;
+mod honest;
+mod jobs;
+mod quotes;
+mod receipts;
+mod telemetry;
+mod time;
+mod world;
