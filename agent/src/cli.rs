@@ -113,7 +113,10 @@ fn dispatch(command: &Command, file: &ConfigFile, verbose: u8) -> Result<u8, Cli
     match command {
         Command::Run => supervise::run(&config, file.named.as_deref(), verbose),
         Command::Core(child) => tied(child.die_with_parent, || crate::core::run(&config)),
-        Command::Link(child) => tied(child.die_with_parent, || crate::link::run(&config)),
+        Command::Link(child) => tied(child.die_with_parent, || {
+            ready();
+            crate::link::run(&config)
+        }),
         Command::Inventory(json) => inventory::show(&config.gpu, json.json),
         Command::Status(json) => status::show(&client, json.json),
         Command::Doctor(json) => doctor::run(&config, file.source(), json.json),
@@ -140,6 +143,13 @@ where
         }
     }
     part().map_err(|error| CliError::part("the agent ended", error)).map(|()| 0)
+}
+
+/// Link is ready once its configuration is read: that core or a validator is away is everyday life for it.
+fn ready() {
+    if let Err(error) = sd_notify::notify(false, &[sd_notify::NotifyState::Ready]) {
+        log::warn!("cannot notify the service manager: {error}");
+    }
 }
 
 fn serve_gpus(library: &Path) -> Result<u8, CliError> {

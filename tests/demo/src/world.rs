@@ -74,7 +74,8 @@ impl Programs {
     /// [`DemoError::MissingBinary`] names the first that was not built.
     pub fn locate() -> Result<Self, DemoError> {
         let own = std::env::current_exe().unwrap_or_default();
-        let folder = own.ancestors().skip(1).find(|dir| !dir.ends_with("deps")).unwrap_or(Path::new("."));
+        let folder =
+            own.ancestors().skip(1).find(|dir| !dir.ends_with("deps")).unwrap_or_else(|| Path::new("."));
         let programs = Self(folder.to_path_buf());
         for path in [programs.agent(), programs.validator(), programs.jailer(), programs.nvml_sim()] {
             if !path.exists() {
@@ -94,9 +95,9 @@ impl Programs {
         self.0.join("assay-validator")
     }
 
-    /// `assay-jailer`, static.
+    /// `assay-jailer`, static: where `ASSAY_JAILER` says, or beside the others.
     pub fn jailer(&self) -> PathBuf {
-        self.0.join("assay-jailer")
+        std::env::var_os("ASSAY_JAILER").map_or_else(|| self.0.join("assay-jailer"), PathBuf::from)
     }
 
     /// The simulated NVML.
@@ -153,6 +154,11 @@ impl World {
     /// The software TPM, unless a real one is used.
     pub fn swtpm(&mut self) -> Option<&mut Swtpm> {
         self.swtpm.as_mut()
+    }
+
+    /// Where the validator listens.
+    pub fn listen(&self) -> SocketAddr {
+        self.listen
     }
 
     /// The trust file that the validator's users get.
@@ -298,6 +304,11 @@ impl World {
     /// Stops the agent in order.
     pub fn stop_agent(&mut self) {
         stop(self.agent.take(), Signal::SIGTERM);
+    }
+
+    /// Process id of `assay-agent run`, while it runs.
+    pub fn agent_pid(&self) -> Option<u32> {
+        self.agent.as_ref().map(Child::id)
     }
 
     /// A command line of the agent, with its configuration.

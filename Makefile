@@ -1,0 +1,61 @@
+# Assay: `make run` shows the whole road once, `make test` proves it.
+# Everything that is missing is installed first: Debian packages by apt (with sudo
+# when that is needed), parts of the toolchain by rustup.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+
+TRIPLE := $(shell uname -m)-unknown-linux-gnu
+JAILER_DIR := target/jailer
+JAILER := $(JAILER_DIR)/$(TRIPLE)/release/assay-jailer
+export ASSAY_JAILER := $(CURDIR)/$(JAILER)
+# libtss2 prints the TPM's every refusal; ours are typed errors.
+export TSS2_LOG := all+none
+
+.PHONY: help
+help: ## Show what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: setup
+setup: ## Install what is missing
+	@tests/setup
+
+.PHONY: jailer
+jailer: setup
+	@RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --release --package assay-jailer \
+	  --bin assay-jailer --target $(TRIPLE) --target-dir $(JAILER_DIR)
+
+.PHONY: build
+build: jailer ## Build everything that is installed, optimised, into target/release
+	@cargo build --release --package assay-agent --package assay-validator --package assay-demo --package assay-nvml-sim
+	@install -m 0755 $(JAILER) target/release/assay-jailer
+
+.PHONY: run
+run: ## One machine proves itself to one validator and runs a job; state in run/
+	@$(MAKE) --no-print-directory build
+	@target/release/assay-demo --dir run
+
+.PHONY: test
+test: jailer ## Run every test; the summary is the last line
+	@tests/run
+
+.PHONY: lint
+lint: setup ## Format, clippy, documentation
+	@cargo fmt --all --check
+	@cargo clippy --quiet --workspace --all-targets -- -D warnings
+	@RUSTDOCFLAGS="-D warnings" cargo doc --quiet --workspace --no-deps
+
+.PHONY: deny
+deny: setup ## Licences, bans and sources of every dependency
+	@command -v cargo-deny >/dev/null || cargo install --quiet --locked cargo-deny
+	@cargo deny --offline check bans licenses sources 2>/dev/null || cargo deny check bans licenses sources
+
+.PHONY: bench
+bench: build ## Measure; prints ratios and figures
+	@cargo build --release --package assay-bench
+	@target/release/assay-bench
+
+.PHONY: clean-run
+clean-run: ## Forget the demo's state
+	@rm -rf run

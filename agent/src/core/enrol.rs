@@ -1,0 +1,176 @@
+//! Enrolment, from the node's side: once per TPM and validator, until the record ends.
+
+use assay_attester::Identity;
+use assay_ledger::enrolment::{
+    EnrolAnswer, EnrolChallenge, EnrolRequest, EnrolmentRecord, node_id, proof_input, quote_extra_data,
+    transcript,
+};
+use assay_ledger::session::SESSION_PCRS;
+use assay_wire::{Digest, Domain, Envelope, Kind, Network, VerifyingKey, hash};
+use hmac::{Hmac, Mac as _};
+use sha2::Sha256;
+use zeroize::Zeroizing;
+
+use super::client::Validator;
+use super::keys::SessionKeys;
+use super::open::OpenFault;
+use super::port::Port;
+use super::tpm::{TpmFault, TpmHandle};
+
+/// A record that ends sooner than this is replaced before a session is built on it, in ms.
+const RENEW_MS: u64 = 60 * 60 * 1000;
+
+/// An enrolment record that is ours and in force.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Enrolled {
+    /// The node.
+    pub(super) node: Digest,
+    /// The record's envelope.
+    pub(super) bytes: Vec<u8>,
+    /// Its envelope hash.
+    pub(super) hash: Digest,
+}
+
+/// Checks a record: signed by this validator, for this TPM's keys, in force.
+///
+/// # Errors
+/// What is wrong, in words.
+pub(super) fn check(
+    bytes: &[u8],
+    key: &VerifyingKey,
+    network: &Network,
+    identity: &Identity,
+    now_ms: u64,
+) -> Result<Enrolled, String> {
+    let envelope = Envelope::decode_as(Kind::Enrolment, bytes).map_err(|e| e.to_string())?;
+    if envelope.kid != key.validator_id() {
+        return Err("the enrolment record is by another validator".to_owned());
+    }
+    envelope.verify(key, network).map_err(|e| e.to_string())?;
+    let record: EnrolmentRecord = envelope.message().map_err(|e| e.to_string())?;
+    let node = node_id(&identity.ek_public);
+    let keys = (&record.ek_public, &record.ak_public) == (&identity.ek_public, &identity.ak_public);
+    if !keys || record.node != node {
+        return Err("the enrolment record is of another TPM".to_owned());
+    }
+    if record.expires_ms <= now_ms.saturating_add(RENEW_MS) {
+        return Err("the enrolment record has ended, or ends within the hour".to_owned());
+    }
+    Ok(Enrolled { node, bytes: bytes.to_vec(), hash: hash(Domain::Envelope, &[bytes]) })
+}
+
+/// Proves to a validator that EK and AK live in one TPM; returns the record, unchecked.
+///
+/// # Errors
+/// [`OpenFault`]: the TPM's or the exchange's.
+pub(super) async fn enrol(
+    validator: &Validator,
+    port: &Port,
+    tpm: &TpmHandle,
+    identity: &Identity,
+    keys: &SessionKeys,
+) -> Result<Vec<u8>, OpenFault> {
+    let request = EnrolRequest {
+        ek_public: identity.ek_public.clone(),
+        ek_certificates: identity.ek_certificates.iter().map(|one| one.clone().into()).collect(),
+        ak_public: identity.ak_public.clone(),
+        session_key: keys.sign.verifying_key(),
+        sealing_key: keys.sealing_public(),
+    };
+    let challenge = validator.enrol(port, &request).await?;
+    let bound = transcript(&request, &challenge);
+    let answer = prove(tpm, challenge, bound).await?;
+    Ok(validator.answer(port, &answer).await?)
+}
+
+async fn prove(tpm: &TpmHandle, challenge: EnrolChallenge, bound: Digest) -> Result<EnrolAnswer, TpmFault> {
+    let EnrolChallenge { nonce, id_object, encrypted_secret } = challenge;
+    let (secret, quote) = tpm
+        .call(move |tpm| {
+            let secret = Zeroizing::new(tpm.activate_credential(&id_object, &encrypted_secret)?);
+            let quote = tpm.quote(&quote_extra_data(&bound).0, &SESSION_PCRS)?;
+            Ok((secret, quote))
+        })
+        .await?;
+    let proof = proof(&secret, &bound);
+    Ok(EnrolAnswer { nonce, proof, attest: quote.attest, signature: quote.signature })
+}
+
+fn proof(secret: &[u8], bound: &Digest) -> Digest {
+    // HMAC takes a key of any length.
+    let Ok(mut mac) = Hmac::<Sha256>::new_from_slice(secret) else { return Digest::default() };
+    mac.update(&proof_input(bound).0);
+    Digest(mac.finalize().into_bytes().into())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use assay_attester::Properties;
+    use assay_ledger::enrolment::TpmClass;
+    use assay_wire::SigningKey;
+
+    const NOW: u64 = 1_000_000_000;
+
+    fn identity() -> Identity {
+        let properties = Properties {
+            manufacturer: "IBM".into(),
+            vendor_string: "SW   TPM".into(),
+            firmware_version: 1,
+            spec_revision: 183,
+            spec_year: 2024,
+        };
+        let (ek_public, ak_public) = (vec![1, 2], vec![3]);
+        Identity { ek_public, ek_certificates: vec![], ek_chain: vec![], ak_public, properties }
+    }
+
+    fn record() -> EnrolmentRecord {
+        EnrolmentRecord {
+            node: node_id(&[1, 2]),
+            ek_public: vec![1, 2],
+            ek_certificates: vec![],
+            ak_public: vec![3],
+            class: TpmClass::Virtual,
+            model: String::new(),
+            firmware_version: 1,
+            reset_count: 1,
+            issued_ms: NOW,
+            expires_ms: NOW + RENEW_MS + 1,
+        }
+    }
+
+    fn key(n: u8) -> SigningKey {
+        SigningKey::from_seed(&[n; 32])
+    }
+
+    fn judged(record: &EnrolmentRecord, signer: u8, network: &str) -> Result<Enrolled, String> {
+        let signer = key(signer);
+        let kid = signer.verifying_key().validator_id();
+        let bytes = Envelope::seal(Kind::Enrolment, kid, record, &signer, &Network::new(network));
+        check(&bytes, &key(1).verifying_key(), &Network::new("n"), &identity(), NOW)
+    }
+
+    #[test]
+    fn only_our_own_record_by_our_own_validator_is_used() {
+        assert_eq!(judged(&record(), 1, "n").unwrap().node, record().node);
+        assert!(judged(&record(), 2, "n").unwrap_err().contains("another validator"));
+        assert!(judged(&record(), 1, "m").unwrap_err().contains("signature"));
+        let changed = |change: &dyn Fn(&mut EnrolmentRecord)| {
+            let mut record = record();
+            change(&mut record);
+            judged(&record, 1, "n").unwrap_err()
+        };
+        assert!(changed(&|r| r.ek_public = vec![9]).contains("another TPM"));
+        assert!(changed(&|r| r.ak_public = vec![9]).contains("another TPM"));
+        assert!(changed(&|r| r.node = Digest([0; 32])).contains("another TPM"));
+        assert!(changed(&|r| r.expires_ms -= 1).contains("ended"));
+        assert!(check(b"x", &key(1).verifying_key(), &Network::new("n"), &identity(), NOW).is_err());
+    }
+
+    #[test]
+    fn the_proof_depends_on_secret_and_exchange() {
+        let bound = Digest([7; 32]);
+        assert_ne!(proof(b"a", &bound), proof(b"b", &bound));
+        assert_ne!(proof(b"a", &bound), proof(b"a", &Digest([8; 32])));
+    }
+}

@@ -1,0 +1,42 @@
+//! The open session: its keys and where its chain stands.
+
+use assay_ledger::session::{Head, SessionStart};
+use assay_wire::{Digest, Envelope, Kind, Network};
+use minicbor::Encode;
+
+use super::gpus::GpuPart;
+use super::keys::SessionKeys;
+
+/// A session that is stored in the ledger and may sign.
+#[derive(Debug)]
+pub(super) struct Session {
+    /// Its id.
+    pub(super) id: Digest,
+    /// What its quote bound.
+    pub(super) start: SessionStart,
+    keys: SessionKeys,
+    network: Network,
+    /// Where its chain ends, as stored.
+    pub(super) head: Head,
+    /// Monotonic time of its last beat.
+    pub(super) mono_ms: u64,
+    /// GPU facts of a beat that could not be stored: they go into the next one.
+    pub(super) unstored: Option<GpuPart>,
+    /// The beacon of the newest anchor, or of one that is being made.
+    pub(super) anchored: Option<Digest>,
+}
+
+impl Session {
+    /// A session whose evidence is stored.
+    pub(super) fn new(start: SessionStart, keys: SessionKeys, network: Network) -> Self {
+        let id = start.id();
+        let head = Head { session: id, seq: 0, head: id };
+        let mono_ms = start.mono_ms;
+        Self { id, start, keys, network, head, mono_ms, unstored: None, anchored: None }
+    }
+
+    /// Signs a message of this session.
+    pub(super) fn seal<T: Encode<()>>(&self, kind: Kind, message: &T) -> Vec<u8> {
+        Envelope::seal(kind, self.id, message, &self.keys.sign, &self.network)
+    }
+}
