@@ -18,6 +18,8 @@ mod read;
 mod schema;
 #[cfg(test)]
 pub(crate) mod testing;
+#[cfg(test)]
+mod tests;
 mod verify;
 mod write;
 

@@ -1,28 +1,19 @@
 //! Everything that runs on a provider machine, as one program.
+//!
+//! [`core`] holds the TPM, the keys, the ledger and the jobs and has no network;
+//! [`link`] has the network and nothing else; [`nvml`] is the GPU library's process.
+//! [`cli`] is the command line that starts them and asks them.
+//!
+//! Trust boundary: each module says its own. What a verifier believes of this machine
+//! comes from its TPM and from validators, never from this program's word.
+//!
+//! Not here: the formats and their checks (`attestation/`), hardware inventory, TPM
+//! commands, and the jail, which are crates of their own.
 
-// The command line (cli/) calls, as long as nothing else is agreed:
-//   core::run(&Config) -> Result<(), E>, link::run(&Config) -> Result<(), E>,
-//   core::job_without_daemon(&Config, text: &str) -> Result<JobAnswer, E>, E: std::error::Error + Send + Sync,
-//   paths config.node.ledger() and config.node.sandbox_dir(), the GPU child by nvml::client(&config.gpu),
-//   a read-only view of the ledger: sessions and counts, job receipts, verify.
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod core;
 pub mod ledger;
 pub mod link;
 pub mod nvml;
-#[allow(missing_docs)]
-pub mod core {
-    pub mod answer;
-    pub mod status;
-    use crate::config::Config;
-    pub fn run(_: &Config) -> Result<(), std::io::Error> {
-        Ok(())
-    }
-    pub fn job_without_daemon(_: &Config, _: &str) -> Result<answer::JobAnswer, std::io::Error> {
-        Err(std::io::ErrorKind::Other.into())
-    }
-    pub fn job_directory(config: &Config, job: &str) -> std::path::PathBuf {
-        config.node.state_dir.join(job)
-    }
-}

@@ -254,3 +254,116 @@ fn a_reader_that_leaves_early_is_no_error() {
     std::thread::sleep(Duration::from_millis(50));
     assert_eq!(child.wait().unwrap().code(), Some(0));
 }
+
+/// A running `assay-agent run` that is killed with the test.
+struct Running(std::process::Child);
+
+impl Running {
+    fn start(place: &Place) -> Self {
+        let child = place.command(&["run"]).stderr(Stdio::null()).spawn().unwrap();
+        let running = Self(child);
+        until("core answers", || code(&place.run(&["status"])) == 0);
+        running
+    }
+
+    fn id(&self) -> i32 {
+        i32::try_from(self.0.id()).unwrap()
+    }
+
+    /// Process ids of core and link.
+    fn children(&self) -> Vec<i32> {
+        let (id, children) = (self.id(), format!("/proc/{0}/task/{0}/children", self.id()));
+        let text = std::fs::read_to_string(children).unwrap_or_else(|error| panic!("{id}: {error}"));
+        text.split_whitespace().map(|child| child.parse().unwrap()).collect()
+    }
+
+    fn signal(&self, signal: nix::sys::signal::Signal) {
+        nix::sys::signal::kill(nix::unistd::Pid::from_raw(self.id()), signal).unwrap();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+fn until(what: &str, mut done: impl FnMut() -> bool) {
+    for _ in 0..200 {
+        if done() {
+            return;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("ten seconds passed before {what}");
+}
+
+fn is_alive(pid: i32) -> bool {
+    // A zombie has ended; its new parent has not looked yet.
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| !stat.contains(") Z "))
+}
+
+#[test]
+fn a_running_agent_answers_and_ends_in_order() {
+    let place = Place::bare("[gpu]\nenabled = false\n");
+    let mut running = Running::start(&place);
+    let status = json(&place.run(&["status", "--json"]));
+    assert_eq!((&status["schema"], &status["session"]), (&Value::from(1), &Value::Null));
+    assert!(stdout(&place.run(&["status"])).contains("validator.none"));
+    assert_eq!(json(&place.run(&["job", "list", "--json"]))["jobs"], Value::Array(vec![]));
+    assert_eq!(code(&place.run(&["job", "stop", "ab"])), 3);
+    assert_eq!(code(&place.run(&["job", "show", "ab"])), 2);
+    assert_eq!(code(&place.run(&["enrol", "--timeout", "1"])), 3);
+    let evidence = place.path("evidence.cbor");
+    assert_eq!(code(&place.run(&["evidence", "-o", evidence.to_str().unwrap()])), 3);
+    assert!(!evidence.exists());
+
+    let children = running.children();
+    assert_eq!(children.len(), 2);
+    running.signal(nix::sys::signal::Signal::SIGTERM);
+    assert_eq!(running.0.wait().unwrap().code(), Some(0));
+    assert!(!children.into_iter().any(is_alive));
+    assert_eq!(code(&place.run(&["status"])), 3);
+}
+
+#[test]
+fn children_die_with_a_killed_supervisor_and_a_new_one_takes_over() {
+    let place = Place::bare("[gpu]\nenabled = false\n");
+    let mut running = Running::start(&place);
+    let children = running.children();
+    running.signal(nix::sys::signal::Signal::SIGKILL);
+    running.0.wait().unwrap();
+    until("the children are gone", || !children.iter().any(|child| is_alive(*child)));
+    drop(Running::start(&place));
+}
+
+#[test]
+fn a_second_agent_is_refused_with_cores_code() {
+    let place = Place::bare("[gpu]\nenabled = false\n");
+    let _running = Running::start(&place);
+    let second = place.run(&["run"]);
+    assert_eq!(code(&second), 3);
+    assert!(stderr(&second).contains("another agent"), "{}", stderr(&second));
+}
+
+#[test]
+fn a_ledger_is_shown_and_verified_without_an_agent() {
+    let place = Place::bare("[gpu]\nenabled = false\n");
+    assert_eq!(code(&place.run(&["ledger", "verify"])), 3);
+    drop(Running::start(&place));
+    let verified = place.run(&["ledger", "verify", "--json"]);
+    assert_eq!((code(&verified), &json(&verified)["holds"]), (0, &Value::from(true)));
+    let shown = json(&place.run(&["ledger", "show", "--json"]));
+    assert_eq!((&shown["schema"], &shown["sessions"]), (&Value::from(1), &Value::Array(vec![])));
+    assert_eq!(json(&place.run(&["job", "list", "--json"]))["jobs"], Value::Array(vec![]));
+
+    // Bytes of the file that are no longer a ledger's.
+    let file = place.path("state/ledger.db");
+    let length = std::fs::metadata(&file).unwrap().len();
+    std::fs::write(&file, vec![0x5a; usize::try_from(length).unwrap()]).unwrap();
+    for wal in ["state/ledger.db-wal", "state/ledger.db-shm"] {
+        let _ = std::fs::remove_file(place.path(wal));
+    }
+    assert_ne!(code(&place.run(&["ledger", "verify"])), 0);
+}

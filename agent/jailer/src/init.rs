@@ -77,7 +77,8 @@ fn name_and_network(plan: &Plan) -> Result<(), Refusal> {
     sys::unshare(UnshareFlags::NEWCGROUP).map_err(|e| Refusal::new(Stage::Clone, "cgroup namespace", e))?;
     rustix::system::sethostname(plan.hostname.as_bytes())
         .map_err(|e| Refusal::new(Stage::Network, "host name", e))?;
-    let socket = socket_with(AddressFamily::INET, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
+    // Interface flags are set through any socket, and the supervisor may have lost the internet families.
+    let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
         .map_err(|e| Refusal::new(Stage::Network, "socket", e))?;
     sys::loopback_up(socket.as_fd()).map_err(|e| Refusal::new(Stage::Network, "loopback", e))
 }

@@ -2,6 +2,8 @@
 
 use std::{error::Error, io, path::PathBuf};
 
+use assay_wire::Digest;
+
 use crate::{config::ConfigError, ledger::LedgerError};
 
 /// Exit code: a check or a job failed.
@@ -139,6 +141,12 @@ pub(crate) enum CliError {
         #[source]
         source: LedgerError,
     },
+    /// A job receipt of the ledger does not decode.
+    #[error("the ledger is damaged: its job receipt {hash} does not decode")]
+    ForeignReceipt {
+        /// The envelope hash it is stored under.
+        hash: Digest,
+    },
     /// A part of the agent failed.
     #[error("{doing}")]
     Part {
@@ -147,15 +155,13 @@ pub(crate) enum CliError {
         /// Why it failed.
         #[source]
         source: Box<dyn Error + Send + Sync>,
-        /// What to do next.
-        hint: Option<&'static str>,
     },
 }
 
 impl CliError {
-    /// A part that failed, with nothing to advise.
+    /// A part that failed; `doctor` knows more about it.
     pub(crate) fn part(doing: &'static str, source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
-        Self::Part { doing, source: source.into(), hint: None }
+        Self::Part { doing, source: source.into() }
     }
 
     /// The exit code.
@@ -163,7 +169,7 @@ impl CliError {
         match self {
             Self::Config { .. } | Self::Usage(_) | Self::ParseJob { .. } | Self::WhichJob { .. } => WRONG,
             Self::Terminal => WRONG,
-            Self::ReadLedger { .. } => FAILED,
+            Self::ReadLedger { .. } | Self::ForeignReceipt { .. } => FAILED,
             _ => UNABLE,
         }
     }
@@ -188,7 +194,7 @@ impl CliError {
             Self::Supervise(_) => "run.failed",
             Self::Orphan { .. } => "run.orphan",
             Self::OpenLedger { .. } => "ledger.unopened",
-            Self::ReadLedger { .. } => "ledger.damaged",
+            Self::ReadLedger { .. } | Self::ForeignReceipt { .. } => "ledger.damaged",
             Self::Part { .. } => "agent.failed",
         }
     }
@@ -224,8 +230,10 @@ impl CliError {
             Self::OpenLedger { .. } => {
                 "it is made by the first run of the agent; another user's may need root to read"
             }
-            Self::ReadLedger { .. } => "keep a copy of the file; what validators received of it is safe with them",
-            Self::Part { hint, .. } => return hint.map(str::to_owned),
+            Self::ReadLedger { .. } | Self::ForeignReceipt { .. } => {
+                "keep a copy of the file; what validators received of it is safe with them"
+            }
+            Self::Part { .. } => "see what is missing with: assay-agent doctor",
             _ => return None,
         };
         Some(hint.to_owned())

@@ -1,7 +1,6 @@
 //! `ledger`: show, verify, export. Show and verify read the file itself, beside a running agent or without one.
 
-use assay_ledger::job::{JobExit, JobReceipt};
-use assay_wire::{Envelope, Kind, Network};
+use assay_wire::Network;
 use serde::Serialize;
 
 use super::{
@@ -14,8 +13,8 @@ use super::{
 };
 use crate::{
     config::Config,
-    core::answer::JobRow,
-    ledger::{Ledger, LedgerError, SessionRow, Stored, VerifyReport},
+    core::{answer::JobRow, job_row},
+    ledger::{Ledger, LedgerError, SessionRow, VerifyReport},
 };
 
 /// Runs a `ledger` command.
@@ -40,35 +39,10 @@ fn unreadable(source: LedgerError) -> CliError {
 /// Every job of the ledger, newest first.
 pub(super) fn jobs(config: &Config) -> Result<Vec<JobRow>, CliError> {
     let stored = open(config)?.jobs().map_err(unreadable)?;
-    stored.iter().map(row).collect()
-}
-
-fn row(stored: &Stored) -> Result<JobRow, CliError> {
-    let foreign = |source| CliError::part("a job receipt of the ledger cannot be read", source);
-    let envelope = Envelope::decode_as(Kind::JobReceipt, &stored.bytes).map_err(foreign)?;
-    let receipt: JobReceipt = envelope.message().map_err(foreign)?;
-    Ok(JobRow {
-        job: receipt.job.to_string(),
-        session: stored.session.to_string(),
-        state: state(receipt.exit),
-        succeeded: receipt.exit.succeeded(),
-        wall_ms: receipt.wall_ms,
-        cpu_us: receipt.cpu_us,
-        max_rss_kib: receipt.max_rss_kib,
-        limits: receipt.limits,
-        ids: receipt.ids,
-        network: receipt.network,
-    })
-}
-
-fn state(exit: JobExit) -> String {
-    match exit {
-        JobExit::Code(code) => format!("exit {code}"),
-        JobExit::Signal(signal) => format!("signal {signal}"),
-        JobExit::TimedOut => "timed out".to_owned(),
-        JobExit::Cancelled => "cancelled".to_owned(),
-        JobExit::NotStarted => "not started".to_owned(),
-    }
+    stored
+        .iter()
+        .map(|stored| job_row(stored).ok_or(CliError::ForeignReceipt { hash: stored.hash }))
+        .collect()
 }
 
 #[derive(Serialize)]
@@ -156,10 +130,22 @@ impl From<VerifyReport> for Verified {
     fn from(report: VerifyReport) -> Self {
         let holds = report.holds();
         let VerifyReport { sessions, beats, anchors, jobs, receipts, unknown_receipts, faults } = report;
-        let fault =
-            |fault: crate::ledger::LedgerFault| Fault { session: fault.session.to_string(), text: fault.text };
+        let fault = |fault: crate::ledger::LedgerFault| Fault {
+            session: fault.session.to_string(),
+            text: fault.text,
+        };
         let faults = faults.into_iter().map(fault).collect();
-        Self { schema: print::SCHEMA, holds, sessions, beats, anchors, jobs, receipts, unknown_receipts, faults }
+        Self {
+            schema: print::SCHEMA,
+            holds,
+            sessions,
+            beats,
+            anchors,
+            jobs,
+            receipts,
+            unknown_receipts,
+            faults,
+        }
     }
 }
 
@@ -188,7 +174,8 @@ fn findings(verified: &Verified, paint: Paint) -> Page {
         page.fact(name, &count.to_string());
     }
     if verified.unknown_receipts > 0 {
-        let text = format!("{} beat receipts by validators that are not configured", verified.unknown_receipts);
+        let text =
+            format!("{} beat receipts by validators that are not configured", verified.unknown_receipts);
         page.toned("unchecked", Tone::Yellow, &text);
     }
     page.section("Findings");
@@ -205,7 +192,6 @@ fn findings(verified: &Verified, paint: Paint) -> Page {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use assay_wire::{Digest, SigningKey};
 
     #[test]
     fn a_fresh_ledger_is_empty_and_holds() {
@@ -226,32 +212,5 @@ mod tests {
         (verified.holds, verified.faults, verified.unknown_receipts) = (false, faults, 2);
         let text = findings(&verified, Paint(false)).text().to_owned();
         assert!(text.contains("abababababababab  beat 3") && text.contains("2 beat receipts"), "{text}");
-    }
-
-    #[test]
-    fn a_job_receipt_becomes_a_row() {
-        let receipt = JobReceipt {
-            job: Digest([1; 32]),
-            image: Digest([2; 32]),
-            started_mono_ms: 1,
-            wall_ms: 2,
-            exit: JobExit::Signal(9),
-            cpu_us: 3,
-            max_rss_kib: 4,
-            limits: "rlimit".into(),
-            ids: "range".into(),
-            network: "none".into(),
-            outputs: vec![],
-            stdout: Digest([3; 32]),
-            stderr: Digest([4; 32]),
-            seq: 5,
-        };
-        let (session, key) = (Digest([7; 32]), SigningKey::from_seed(&[8; 32]));
-        let bytes = Envelope::seal(Kind::JobReceipt, session, &receipt, &key, &Network::new("x"));
-        let stored = Stored { session, seq: 5, hash: Digest([0; 32]), bytes };
-        let row = super::row(&stored).unwrap();
-        assert_eq!((row.state.as_str(), row.succeeded, row.wall_ms), ("signal 9", false, 2));
-        assert_eq!(row.job, "01".repeat(32));
-        assert!(super::row(&Stored { bytes: vec![0], ..stored }).is_err());
     }
 }

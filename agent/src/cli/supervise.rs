@@ -183,6 +183,10 @@ impl Relay {
     fn bind(runtime_dir: &Path) -> io::Result<Self> {
         std::fs::create_dir_all(runtime_dir)?;
         let path = runtime_dir.join(NOTIFY_SOCKET);
+        if std::os::unix::net::UnixDatagram::unbound()?.connect(&path).is_ok() {
+            let text = format!("another agent is running in {}", runtime_dir.display());
+            return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
+        }
         match std::fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}

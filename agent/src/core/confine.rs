@@ -48,12 +48,7 @@ fn program() -> Result<BpfProgram, Error> {
 /// Matches `socket` with a family that is none of [`ALLOWED`].
 fn other_families() -> Result<SeccompRule, Error> {
     let differs = |family: &libc::c_int| {
-        SeccompCondition::new(
-            0,
-            SeccompCmpArgLen::Dword,
-            SeccompCmpOp::Ne,
-            u64::from(family.unsigned_abs()),
-        )
+        SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::Ne, u64::from(family.unsigned_abs()))
     };
     let conditions = ALLOWED.iter().map(differs).collect::<Result<_, _>>()?;
     Ok(SeccompRule::new(conditions)?)

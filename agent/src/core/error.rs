@@ -60,8 +60,8 @@ pub enum CoreError {
     #[error("the ledger cannot be used")]
     Ledger(#[from] LedgerError),
     /// The system has no random numbers.
-    #[error("no random numbers for a key")]
-    Random(#[source] getrandom::Error),
+    #[error("no random numbers for a key: {0}")]
+    Random(getrandom::Error),
     /// The TPM did not do what it was asked.
     #[error("{0}")]
     Tpm(TpmFault),

@@ -87,8 +87,7 @@ impl Fold {
         let samples = merkle_root(&std::mem::take(&mut self.leaves));
         let silent = !self.session.is_empty() && !std::mem::take(&mut self.sampled);
         let hung = std::mem::take(&mut self.hung);
-        let flags =
-            if silent { flags::GPU_SILENT } else { 0 } | if hung { flags::GPU_HUNG } else { 0 };
+        let flags = if silent { flags::GPU_SILENT } else { 0 } | if hung { flags::GPU_HUNG } else { 0 };
         self.last.clone_from(&lines);
         GpuPart { lines, samples, flags }
     }

@@ -34,7 +34,13 @@ pub(super) enum OpenFault {
     Record(String),
     /// No random numbers.
     #[error("no random numbers for a key: {0}")]
-    Random(#[from] getrandom::Error),
+    Random(getrandom::Error),
+}
+
+impl From<getrandom::Error> for OpenFault {
+    fn from(error: getrandom::Error) -> Self {
+        Self::Random(error)
+    }
 }
 
 impl From<TpmFault> for OpenFault {

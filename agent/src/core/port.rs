@@ -97,7 +97,13 @@ impl Port {
     }
 
     /// Sends one request and waits for its answer; status 0 says why there is none.
-    pub(super) async fn exchange(&self, validator: u32, method: Method, path: &str, body: Vec<u8>) -> Response {
+    pub(super) async fn exchange(
+        &self,
+        validator: u32,
+        method: Method,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Response {
         let id = self.next.get();
         self.next.set(id.wrapping_add(1));
         let request = Request { id, validator, method, path: path.to_owned(), body };

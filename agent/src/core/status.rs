@@ -117,7 +117,12 @@ impl Health {
 
     /// Takes back every item of an area, such as `tpm`.
     pub fn clear_area(&mut self, area: &str) {
-        let of_area = |code: &&'static str| code.split('.').next() == Some(area);
+        self.clear_others(area, "");
+    }
+
+    /// Takes back every item of an area but one.
+    pub fn clear_others(&mut self, area: &str, but: &str) {
+        let of_area = |code: &&'static str| code.split('.').next() == Some(area) && *code != but;
         let codes: Vec<_> = self.items.keys().copied().filter(of_area).collect();
         codes.into_iter().for_each(|code| self.clear(code));
     }

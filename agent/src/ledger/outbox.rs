@@ -43,7 +43,8 @@ impl Ledger {
     /// [`LedgerError::Read`].
     pub fn outbox(&self, validator: &Digest) -> Result<Option<Delivery>, LedgerError> {
         let read = LedgerError::read("the outbox");
-        let select = format!("SELECT r.ord, r.session, r.kind, r.hash, r.bytes {PENDING} ORDER BY r.ord LIMIT ?2");
+        let select =
+            format!("SELECT r.ord, r.session, r.kind, r.hash, r.bytes {PENDING} ORDER BY r.ord LIMIT ?2");
         let limit = i64::try_from(RECORDS_COUNT).unwrap_or(i64::MAX);
         let query = || {
             let mut statement = self.db.prepare_cached(&select)?;

@@ -164,14 +164,14 @@ impl Ledger {
         self.db.query_row(select, [], |row| row.get(0)).optional().map_err(LedgerError::read("receipts"))
     }
 
-    /// A beacon's envelope.
+    /// A beacon's round and envelope.
     ///
     /// # Errors
     /// [`LedgerError::Read`].
-    pub fn beacon(&self, hash: &Digest) -> Result<Option<Vec<u8>>, LedgerError> {
-        let select = "SELECT bytes FROM beacons WHERE hash = ?";
+    pub fn beacon(&self, hash: &Digest) -> Result<Option<(u64, Vec<u8>)>, LedgerError> {
+        let select = "SELECT round, bytes FROM beacons WHERE hash = ?";
         self.db
-            .query_row(select, params![hash.0], |row| row.get(0))
+            .query_row(select, params![hash.0], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()
             .map_err(LedgerError::read("a beacon"))
     }

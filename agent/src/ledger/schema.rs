@@ -75,10 +75,11 @@ fn version(db: &Connection) -> Result<Option<i64>, rusqlite::Error> {
     if tables == 0 {
         return Ok(None);
     }
-    let is_ours: i64 =
-        db.query_row("SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'meta'", [], |row| {
-            row.get(0)
-        })?;
+    let is_ours: i64 = db.query_row(
+        "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND name = 'meta'",
+        [],
+        |row| row.get(0),
+    )?;
     if is_ours == 0 {
         return Ok(Some(0));
     }

@@ -136,7 +136,10 @@ impl Walk<'_> {
         if record.kind == Kind::Beat.name() {
             self.report.beats += 1;
             beats.push(record.bytes);
-            return if beats.len() >= BATCH { self.extend(chain, beats) } else { () };
+            if beats.len() >= BATCH {
+                self.extend(chain, beats);
+            }
+            return;
         }
         self.extend(chain, beats);
         match record.kind.as_str() {

@@ -14,9 +14,8 @@ impl Ledger {
     pub fn add_session(&mut self, session: &NewSession<'_>) -> Result<(), LedgerError> {
         let what = LedgerError::write("a session");
         self.transaction(what, |tx| {
-            tx.prepare_cached("INSERT INTO sessions(id, key, local, opened_ms) VALUES(?, ?, ?, ?)")?.execute(
-                params![session.id.0, session.key.0, session.local, session.opened_ms],
-            )?;
+            tx.prepare_cached("INSERT INTO sessions(id, key, local, opened_ms) VALUES(?, ?, ?, ?)")?
+                .execute(params![session.id.0, session.key.0, session.local, session.opened_ms])?;
             insert_record(tx, &session.id, Kind::Evidence, 0, session.evidence)
         })
     }
@@ -83,7 +82,9 @@ impl Ledger {
     ) -> Result<(), LedgerError> {
         self.transaction(LedgerError::write("a delivery"), |tx| {
             set_cursor(tx, validator, ord)?;
-            receipts.iter().try_for_each(|(receipt, bytes)| insert_receipt(tx, validator, first, receipt, bytes))
+            receipts
+                .iter()
+                .try_for_each(|(receipt, bytes)| insert_receipt(tx, validator, first, receipt, bytes))
         })
     }
 
@@ -156,13 +157,6 @@ fn insert_receipt(
         "INSERT OR IGNORE INTO receipts(validator, session, seq, hash, at_ms, bytes)
          VALUES(?, ?, ?, ?, ?, ?)",
     )?
-    .execute(params![
-        validator.0,
-        receipt.session.0,
-        receipt.seq,
-        receipt.hash.0,
-        receipt.at_ms,
-        bytes
-    ])
+    .execute(params![validator.0, receipt.session.0, receipt.seq, receipt.hash.0, receipt.at_ms, bytes])
     .map(drop)
 }

@@ -14,16 +14,27 @@
 //! Not here: storage, delivery, policy, clocks.
 #![forbid(unsafe_code)]
 
+/// The TPM's word on the chain's head.
 pub mod anchor;
+/// Public randomness with a time.
 pub mod beacon;
+/// One record of the chain.
 pub mod beat;
+/// The chain, checked as it grows.
 pub mod chain;
+/// Uptime, with everything needed to check it.
 pub mod claim;
+/// EK, AK and node id, once.
 pub mod enrolment;
+/// What a job used and produced.
 pub mod job;
+/// Paths and bodies between link and validator.
 pub mod protocol;
+/// A validator's word on what it had by when.
 pub mod receipt;
+/// One run of the agent in one boot.
 pub mod session;
+/// Seconds proven, and why not more.
 pub mod uptime;
 
 pub use minicbor::bytes::ByteVec;

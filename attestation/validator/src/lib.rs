@@ -14,21 +14,34 @@
 #![forbid(unsafe_code)]
 
 mod beacon;
+/// RFC 3339 times in UTC, to and from Unix milliseconds.
 pub mod civil;
+/// The command line: arguments in, one operation, an exit code out.
 pub mod cli;
+/// A validator's directory and its configuration file.
 pub mod config;
 mod engine;
+/// What can go wrong outside a verdict, and which exit code it means.
 pub mod error;
+/// `init`: a validator's directory with fresh keys.
 pub mod init;
+/// `inspect`: what an envelope says, without believing any of it.
 pub mod inspect;
+/// Log lines on standard error: time, level, message.
 pub mod logger;
 mod nodes;
+/// `report`: a claim as one page for people.
 pub mod report;
+/// The service: HTTPS, with limits on everything a stranger can ask for.
 pub mod server;
+/// What a validator must not forget, in SQLite.
 pub mod store;
 mod text;
+/// The validator's TLS key: made once, pinned by nodes.
 pub mod tls;
+/// Reading whom and what to believe: trust file, policy, the validator's own key.
 pub mod trusted;
+/// `verify`: exported files in, findings and a verdict out; offline.
 pub mod verify;
 
 pub use beacon::{BeaconSource, OsBeacons};

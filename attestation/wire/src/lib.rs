@@ -15,12 +15,14 @@
 //! [RFC 9052]: https://www.rfc-editor.org/rfc/rfc9052
 #![forbid(unsafe_code)]
 
+/// Deterministic CBOR.
 pub mod cbor;
 mod digest;
 mod domain;
 mod envelope;
 mod error;
 mod key;
+/// Sizes that no message may exceed.
 pub mod limits;
 mod merkle;
 

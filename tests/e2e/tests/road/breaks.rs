@@ -99,7 +99,8 @@ fn yesterdays_ledger_is_refused() {
     }
     std::fs::copy(&copy, &ledger).unwrap();
     stage.world.start_agent().unwrap();
-    stage.health("ledger.rollback");
+    let text = stage.health("validator.refused");
+    assert!(text.contains("ledger.rollback"), "{text}");
     assert_eq!(stage.world.status_number("seq"), 0);
 }
 

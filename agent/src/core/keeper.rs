@@ -1,0 +1,244 @@
+//! The keeper of sessions: opens one, beats, and opens the next when it is lost.
+//!
+//! A session is opened when the TPM answers, a validator challenges, and everything
+//! of earlier sessions is delivered, so that the validator knows the head that the new
+//! one continues. Once open it goes on without either.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use assay_attester::Identity;
+use assay_ledger::session::SessionEnd;
+use assay_wire::{Digest, Kind};
+use tokio::sync::watch;
+use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
+
+use super::client::Validator;
+use super::enrol::{self, Enrolled};
+use super::keys::SessionKeys;
+use super::node::Node;
+use super::open::{OpenFault, Opening};
+use super::status::Severity;
+use super::{anchors, beats, clock, jobs, machine};
+use crate::ledger::NewSession;
+
+/// Pauses between tries to open a session.
+const FIRST_PAUSE: Duration = Duration::from_secs(1);
+const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// How long a new session waits for its validator's word before it beats without it.
+const WORD: Duration = Duration::from_secs(5);
+/// How long an orderly end waits for its delivery.
+const FAREWELL: Duration = Duration::from_secs(5);
+/// How long an orderly end waits for jobs to be stopped and accounted for.
+const JOBS_END: Duration = Duration::from_secs(10);
+
+/// Keeps a session open until `stop` says otherwise, then ends it in order.
+pub(super) async fn keep(node: Rc<Node>, mut stop: watch::Receiver<bool>) {
+    let mut pause = FIRST_PAUSE;
+    while !*stop.borrow_and_update() {
+        let stopped = tokio::select! {
+            _ = stop.changed() => true,
+            accepted = attempt(&node) => {
+                pause = if accepted { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
+                false
+            }
+        };
+        if stopped {
+            break;
+        }
+        if node.session.borrow().is_some() {
+            run(&node, &mut stop).await;
+        }
+        if !*stop.borrow() {
+            // A refused session is not tried again at once.
+            tokio::select! { () = sleep(pause) => {}, _ = stop.changed() => {} }
+        }
+    }
+    end(&node).await;
+}
+
+/// Tries once to open a session; false when there is none, or one that the validator refused.
+async fn attempt(node: &Rc<Node>) -> bool {
+    match open(node).await {
+        Ok(id) => accepted(node, &id).await,
+        Err(fault) => {
+            tell(node, &fault);
+            false
+        }
+    }
+}
+
+fn tell(node: &Node, fault: &OpenFault) {
+    match fault {
+        OpenFault::Tpm(fault) => node.raise(fault.code, Severity::Error, fault.text.clone()),
+        OpenFault::Exchange(fault) => match fault.final_refusal() {
+            Some(_) => node.raise("validator.refused", Severity::Error, fault.to_string()),
+            None => log::debug!("no session yet: {fault}"),
+        },
+        OpenFault::Ledger(_) => {}
+        OpenFault::Record(_) | OpenFault::Random(_) => {
+            node.raise("session.none", Severity::Error, fault.to_string());
+        }
+    }
+}
+
+/// Opens a session and stores its evidence.
+async fn open(node: &Rc<Node>) -> Result<Digest, OpenFault> {
+    let identity = node.watch_tpm(node.identity().await)?;
+    let validator = online(node).await;
+    let keys = SessionKeys::generate()?;
+    let enrolled = enrolled(node, validator, &identity, &keys).await?;
+    let (logs, fault) = machine::boot_logs(&node.config.boot);
+    match fault {
+        Some(fault) => node.raise("boot.log", Severity::Warning, fault.to_string()),
+        None => node.clear("boot.log"),
+    }
+    let gpus = match &node.gpus {
+        Some(gpus) => gpus.open_session().await,
+        None => Vec::new(),
+    };
+    let opening = Opening {
+        config: &node.config,
+        enrolled: &enrolled,
+        challenge: validator.challenge(&node.port, enrolled.node).await?,
+        beacon: node.beacon.get().map(|beacon| beacon.hash).unwrap_or_default(),
+        previous: node.ledger.borrow().previous()?,
+        gpus,
+        logs,
+    };
+    let (session, evidence) = node.watch_tpm(opening.attest(keys, &node.network, &node.tpm).await)?;
+    let (id, key) = (session.id, session.start.key);
+    let new = NewSession { id, key, evidence: &evidence, local: false, opened_ms: clock::unix_ms() };
+    let stored = node.ledger.borrow_mut().add_session(&new);
+    node.watch_ledger(stored)?;
+    node.clear("session.none");
+    *node.session.borrow_mut() = Some(session);
+    node.stored.send_replace(());
+    log::info!("opened session {id}");
+    Ok(id)
+}
+
+/// Waits for a beacon and for the first validator to have all of earlier sessions.
+async fn online(node: &Node) -> &Validator {
+    let mut delivered = node.delivered.subscribe();
+    loop {
+        if let Some(validator) = node.validators.first() {
+            let empty = node.ledger.borrow().unsent(&validator.id).is_ok_and(|unsent| unsent == 0);
+            if empty && node.beacon.get().is_some() {
+                return validator;
+            }
+        }
+        // Beacons do not notify; they come every second or so.
+        let _ = timeout(Duration::from_millis(250), delivered.changed()).await;
+    }
+}
+
+/// The enrolment record from the ledger, or a new one.
+async fn enrolled(
+    node: &Node,
+    validator: &Validator,
+    identity: &Arc<Identity>,
+    keys: &SessionKeys,
+) -> Result<Enrolled, OpenFault> {
+    let check =
+        |bytes: &[u8]| enrol::check(bytes, &validator.key(), &node.network, identity, clock::unix_ms());
+    let known = node.ledger.borrow().enrolment(&validator.id)?;
+    match known.as_deref().map(check) {
+        Some(Ok(enrolled)) => return Ok(enrolled),
+        Some(Err(why)) => log::info!("enrolling again: {why}"),
+        None => log::info!("enrolling with validator {}", validator.name),
+    }
+    let bytes = enrol::enrol(validator, &node.port, &node.tpm, identity, keys).await?;
+    let enrolled = check(&bytes).map_err(OpenFault::Record)?;
+    let stored = node.ledger.borrow_mut().set_enrolment(&validator.id, &bytes);
+    node.watch_ledger(stored)?;
+    log::info!("enrolled as node {}", enrolled.node);
+    Ok(enrolled)
+}
+
+/// Waits a moment for what the validator says of a new session; false when it refused.
+async fn accepted(node: &Node, id: &Digest) -> bool {
+    let Some(validator) = node.validators.first() else { return false };
+    let mut delivered = node.delivered.subscribe();
+    let word = async {
+        loop {
+            if node.ledger.borrow().session(id).ok().flatten().is_some_and(|row| row.accepted) {
+                return true;
+            }
+            if matches!(node.ledger.borrow().refusal(&validator.id, id), Ok(Some(_))) {
+                return false;
+            }
+            let _ = delivered.changed().await;
+        }
+    };
+    // Silence is not a refusal: the session beats, and its evidence waits in the outbox.
+    let accepted = timeout(WORD, word).await.unwrap_or(true);
+    if !accepted {
+        *node.session.borrow_mut() = None;
+    }
+    accepted
+}
+
+/// Beats until the session is lost or the node stops.
+async fn run(node: &Rc<Node>, stop: &mut watch::Receiver<bool>) {
+    // The beacon under which the session was opened may ask for an anchor itself.
+    anchors::anchor_if_due(node);
+    let mut ticks = interval(Duration::from_millis(node.config.cadence.beat_ms));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            _ = ticks.tick() => {
+                watch_gpus(node);
+                beats::beat(node);
+            }
+            () = node.lost.notified() => {
+                if is_lost(node) {
+                    log::warn!("the session was lost; opening another one");
+                    *node.session.borrow_mut() = None;
+                    return;
+                }
+            }
+            _ = stop.changed() => return,
+        }
+    }
+}
+
+/// Whether the first validator has refused the open session: a notice may be of an earlier one.
+fn is_lost(node: &Node) -> bool {
+    let session = node.session.borrow();
+    let (Some(session), Some(validator)) = (session.as_ref(), node.validators.first()) else { return false };
+    matches!(node.ledger.borrow().refusal(&validator.id, &session.id), Ok(Some(_)))
+}
+
+/// What the GPU library says of itself, as a health item.
+fn watch_gpus(node: &Node) {
+    use assay_inventory::nvml::GpuStatus;
+    let Some(status) = node.gpus.as_ref().and_then(|gpus| gpus.library()) else { return };
+    let severity = match status {
+        GpuStatus::Ready => return node.health.borrow_mut().clear_area("gpu"),
+        GpuStatus::LibraryMissing { .. } | GpuStatus::DriverNotLoaded => Severity::Info,
+        _ => Severity::Warning,
+    };
+    let text = match status.hint() {
+        Some(hint) => format!("{status}; {hint}"),
+        None => status.to_string(),
+    };
+    let mut health = node.health.borrow_mut();
+    health.clear_others("gpu", status.code());
+    health.raise(status.code(), severity, text);
+}
+
+/// Stops jobs, says where the chain ends, and waits a moment for its delivery.
+async fn end(node: &Node) {
+    jobs::stop_all(node, JOBS_END).await;
+    {
+        let mut slot = node.session.borrow_mut();
+        let Some(session) = slot.take() else { return };
+        let (seq, head) = (session.head.seq, session.head.head);
+        let end = SessionEnd { seq, head, mono_ms: clock::boot_ms().max(session.mono_ms) };
+        // A full disk: then the session ends where its last beat is.
+        let _ = node.store(&session.id, Kind::SessionEnd, seq, &session.seal(Kind::SessionEnd, &end));
+    }
+    node.wait_delivered(FAREWELL).await;
+}

@@ -1,0 +1,109 @@
+//! A job's receipt when no session is open.
+//!
+//! An enrolled node opens a session that no validator challenged: the TPM binds the
+//! receipt to the node, and nothing proves when. A node that never enrolled signs with
+//! a key that is bound to nothing, and says so.
+
+use std::cell::RefCell;
+use std::sync::atomic::AtomicBool;
+
+use assay_ledger::session::SessionEnd;
+use assay_sandbox::{JobFile, JobOutcome};
+use assay_wire::{Digest, Domain, Envelope, Kind, Network, hash};
+
+use super::answer::{Checkable, JobAnswer};
+use super::keys::SessionKeys;
+use super::open::Opening;
+use super::session::Session;
+use super::tpm::TpmHandle;
+use super::{CoreError, clock, enrol, jobs, lock, machine};
+use crate::config::Config;
+use crate::ledger::{Ledger, LedgerError, NewSession};
+
+/// Runs one job without a daemon and without a network, and signs for it.
+///
+/// # Errors
+/// [`CoreError::Locked`] when an agent holds the state directory, [`CoreError::Job`] when the job
+/// could not be run, and those of the ledger.
+pub fn job_without_daemon(config: &Config, file: &str) -> Result<JobAnswer, CoreError> {
+    let _lock = lock::take(&config.node.state_dir)?;
+    let job = JobFile::parse(file.as_bytes()).map_err(CoreError::Job)?;
+    let sandbox = jobs::open_sandbox(config).map_err(CoreError::Job)?;
+    let ledger = RefCell::new(Ledger::open(&config.node.ledger())?);
+    let outcome = sandbox.run(&job, &AtomicBool::new(false)).map_err(CoreError::Job)?;
+    let tpm = TpmHandle::start(&config.tpm)?;
+    let network = Network::new(&config.network.id);
+    let place = Place { config, network: &network, ledger: &ledger, tpm: &tpm };
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    let runtime = runtime.map_err(|source| CoreError::Start { what: "the event loop", source })?;
+    runtime.block_on(place.sign(&outcome))
+}
+
+/// Where a receipt without a session is signed and kept.
+pub(super) struct Place<'a> {
+    pub(super) config: &'a Config,
+    pub(super) network: &'a Network,
+    pub(super) ledger: &'a RefCell<Ledger>,
+    pub(super) tpm: &'a TpmHandle,
+}
+
+impl Place<'_> {
+    /// Signs for a job: in a session of its own, or in nobody's name.
+    ///
+    /// # Errors
+    /// [`CoreError::Ledger`], [`CoreError::Tpm`] or [`CoreError::Random`].
+    pub(super) async fn sign(&self, outcome: &JobOutcome) -> Result<JobAnswer, CoreError> {
+        let receipt = jobs::receipt(outcome, 0);
+        if let Some(session) = self.open().await? {
+            let bytes = session.seal(Kind::JobReceipt, &receipt);
+            self.close(&session, &bytes)?;
+            return Ok(jobs::answer(outcome, &receipt, &session.id, bytes, Checkable::Quote));
+        }
+        let keys = SessionKeys::generate().map_err(CoreError::Random)?;
+        let nobody = hash(Domain::SessionId, &[&keys.sign.verifying_key().0]);
+        let bytes = Envelope::seal(Kind::JobReceipt, nobody, &receipt, &keys.sign, self.network);
+        Ok(jobs::answer(outcome, &receipt, &nobody, bytes, Checkable::Nobody))
+    }
+
+    /// A session that no validator asked for; `None` on a node that is not enrolled.
+    async fn open(&self) -> Result<Option<Session>, CoreError> {
+        let Some(validator) = self.config.validator.first() else { return Ok(None) };
+        let record = self.ledger.borrow().enrolment(&validator.key.validator_id())?;
+        let Some(record) = record else { return Ok(None) };
+        let identity = self.tpm.call(|tpm| tpm.identity()).await.map_err(CoreError::Tpm)?;
+        let enrolled = enrol::check(&record, &validator.key, self.network, &identity, clock::unix_ms());
+        let enrolled = match enrolled {
+            Ok(enrolled) => enrolled,
+            Err(why) => {
+                log::warn!("nobody will be able to check this job's receipt: {why}");
+                return Ok(None);
+            }
+        };
+        let (logs, _) = machine::boot_logs(&self.config.boot);
+        let opening = Opening {
+            config: self.config,
+            enrolled: &enrolled,
+            challenge: Digest::default(),
+            beacon: self.ledger.borrow().newest_beacon()?.unwrap_or_default(),
+            previous: self.ledger.borrow().previous()?,
+            gpus: Vec::new(),
+            logs,
+        };
+        let keys = SessionKeys::generate().map_err(CoreError::Random)?;
+        let (session, evidence) =
+            opening.attest(keys, self.network, self.tpm).await.map_err(CoreError::Tpm)?;
+        let (id, key) = (session.id, session.start.key);
+        let new = NewSession { id, key, evidence: &evidence, local: true, opened_ms: clock::unix_ms() };
+        self.ledger.borrow_mut().add_session(&new)?;
+        Ok(Some(session))
+    }
+
+    /// Stores the receipt and the session's end.
+    fn close(&self, session: &Session, receipt: &[u8]) -> Result<(), LedgerError> {
+        let end = SessionEnd { seq: 0, head: session.id, mono_ms: clock::boot_ms() };
+        let end = session.seal(Kind::SessionEnd, &end);
+        let mut ledger = self.ledger.borrow_mut();
+        ledger.add_record(&session.id, Kind::JobReceipt, 0, receipt)?;
+        ledger.add_record(&session.id, Kind::SessionEnd, 0, &end)
+    }
+}
