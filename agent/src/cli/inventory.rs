@@ -73,8 +73,9 @@ fn machine(page: &mut Page, host: &HostInventory) {
     page.section("Processor");
     let cpu = &host.cpu;
     page.fact("model", &word(&cpu.model));
-    let (sockets, cores) = (word(&cpu.sockets), word(&cpu.cores));
-    page.fact("count", &format!("{sockets} sockets, {cores} cores, {} threads", cpu.threads));
+    page.fact("sockets", &word(&cpu.sockets));
+    page.fact("cores", &word(&cpu.cores));
+    page.fact("threads", &cpu.threads.to_string());
 }
 
 fn virtualization(page: &mut Page, host: &HostInventory) {

@@ -45,7 +45,7 @@ fn network(page: &mut Page, config: &Config) {
 fn validators(page: &mut Page, all: &[Validator]) {
     page.0.push('\n');
     page.comment("Validators, at most 16; without one the node keeps its ledger and tells nobody.");
-    page.comment("`assay-validator init` prints this table with both keys in hexadecimal.");
+    page.comment("`assay-validator init` prints both keys.");
     if all.is_empty() {
         page.comment("[[validator]]");
         page.comment("name = \"first\"");

@@ -130,7 +130,7 @@ pub fn check(prev: &GpuBeat, next: &GpuBeat, dt_ms: u64, limits: Limits) -> Vec<
         energy_chain(prev, next),
         energy_vanished(prev, next),
         energy_above_limit(next, dt_ms, limits),
-        energy_stopped(next, dt_ms),
+        energy_stopped(prev, next, dt_ms),
         energy_against_power(next, dt_ms),
         load_without_power(next, dt_ms, limits),
         pcie(prev, next, dt_ms),
@@ -171,7 +171,9 @@ fn energy_above_limit(next: &GpuBeat, dt_ms: u64, limits: Limits) -> Option<Tele
     (delta_mj > allowed_mj).then_some(TelemetryFault::EnergyAboveLimit { delta_mj, allowed_mj })
 }
 
-fn energy_stopped(next: &GpuBeat, dt_ms: u64) -> Option<TelemetryFault> {
+/// The first line with a counter only says where it stands, so it has no energy of its own.
+fn energy_stopped(prev: &GpuBeat, next: &GpuBeat, dt_ms: u64) -> Option<TelemetryFault> {
+    prev.energy?;
     let used = next.utilization_per_mille > Some(0) || next.power_w > Some(0);
     let stopped = next.energy?.delta_mj == 0 && used && dt_ms >= MIN_INTERVAL_MS;
     stopped.then_some(TelemetryFault::EnergyStopped)
@@ -297,6 +299,8 @@ mod tests {
         let only_utilization = GpuBeat { power_w: None, ..after(0) };
         assert_eq!(only(&only_utilization), TelemetryFault::EnergyStopped);
         assert_eq!(check(&before(), &after(0), 999, LIMIT), [], "too short to tell");
+        let first = GpuBeat::empty(before().index, Flags::default());
+        assert_eq!(check(&first, &after(0), DT_MS, LIMIT), [], "the first line with a counter");
     }
 
     #[test]

@@ -225,6 +225,9 @@ fn uptime(claim: &Value) -> Rows {
     for (track, pointer) in [("powered gap", "/powered_gaps"), ("reachable gap", "/reachable_gaps")] {
         for gap in list(uptime, pointer) {
             let ms = number(gap, "/to_ms").saturating_sub(number(gap, "/from_ms"));
+            if ms < 500 {
+                continue; // Where a session begins or ends between two beats; all are in the JSON.
+            }
             rows.push(row(track, format!("{}.{} s, {}", ms / 1000, ms % 1000 / 100, text(gap, "/reason"))));
         }
     }

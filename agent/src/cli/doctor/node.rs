@@ -40,13 +40,27 @@ pub(super) fn agent(daemon: Option<&Status>) -> Check {
 pub(super) fn state_dir(node: &Node) -> Check {
     const CODE: &str = "node.state-dir";
     let dir = &node.state_dir;
+    if !dir.exists() {
+        // The agent makes it, if it can write to what is there of the path.
+        let parent = dir.ancestors().find(|dir| dir.exists()).unwrap_or(dir);
+        return match writable(parent) {
+            Ok(()) => Check::new(
+                CODE,
+                Mark::Note,
+                format!("{} is not there yet; the agent makes it", dir.display()),
+            ),
+            Err(error) => {
+                let text = format!(
+                    "{} is not there, and {} cannot be written: {error}",
+                    dir.display(),
+                    parent.display()
+                );
+                Check::failed(CODE, text, format!("as root: install -d -m 700 -o USER {}", dir.display()))
+            }
+        };
+    }
     match writable(dir) {
         Ok(()) => Check::good(CODE, format!("{} is writable", dir.display())),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Check::failed(
-            CODE,
-            format!("{} is not there", dir.display()),
-            format!("mkdir -m 700 -p {}", dir.display()),
-        ),
         Err(error) => Check::failed(
             CODE,
             format!("{} cannot be written: {error}", dir.display()),
@@ -76,7 +90,7 @@ pub(super) fn validators(config: &Config, daemon: Option<&Status>) -> Vec<Check>
             Mark::Warning,
             "no validator is configured: nothing is proven to anyone",
         );
-        return vec![none.next("add a [[validator]] table; assay-validator init prints one")];
+        return vec![none.next("add a [[validator]] table with the keys that assay-validator init printed")];
     }
     let Some(status) = daemon else {
         let names: Vec<&str> = config.validator.iter().map(|one| one.name.as_str()).collect();
@@ -129,7 +143,9 @@ mod tests {
         assert_eq!(state_dir(&node).mark, Mark::Good);
         assert_eq!(fs::read_dir(dir.path()).unwrap().count(), 0);
         let missing = Node { state_dir: dir.path().join("none"), ..Node::default() };
-        assert!(state_dir(&missing).next.is_some_and(|next| next.starts_with("mkdir")));
+        assert_eq!(state_dir(&missing).mark, Mark::Note);
+        let nowhere = Node { state_dir: "/proc/none/state".into(), ..Node::default() };
+        assert!(state_dir(&nowhere).next.is_some_and(|next| next.contains("/proc/none/state")));
         let no_directory = Node { state_dir: "/dev/null".into(), ..Node::default() };
         assert_eq!(state_dir(&no_directory).mark, Mark::Failed);
     }

@@ -1,0 +1,165 @@
+//! Jobs from the command line, with and without a running agent.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+use std::{
+    path::{Path, PathBuf},
+    process::{Child, Command, Output, Stdio},
+    time::Duration,
+};
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// An agent without TPM and GPUs, an image and a jailer; `None` where a part is missing.
+struct Place {
+    dir: TempDir,
+    daemon: Option<Child>,
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(daemon) = &mut self.daemon {
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
+    }
+}
+
+impl Place {
+    fn new() -> Option<Self> {
+        let jailer = Path::new(env!("CARGO_BIN_EXE_assay-agent")).with_file_name("assay-jailer");
+        if !jailer.is_file() {
+            eprintln!("SKIPPED: assay-jailer is not built");
+            return None;
+        }
+        let dir = tempfile::tempdir().unwrap();
+        if let Err(error) = assay_demo::image::make_image(&dir.path().join("image")) {
+            eprintln!("SKIPPED: no image can be made here: {error}");
+            return None;
+        }
+        let root = dir.path().display();
+        let text = format!(
+            "[node]\nstate_dir = \"{root}/state\"\nruntime_dir = \"{root}/run\"\n\
+             [tpm]\nbackend = \"{root}/no-tpm\"\n[gpu]\nenabled = false\n\
+             [sandbox]\njailer = {jailer:?}\n"
+        );
+        std::fs::write(dir.path().join("agent.toml"), text).unwrap();
+        Some(Self { dir, daemon: None })
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_assay-agent"));
+        command.args(args).arg("--config").arg(self.dir.path().join("agent.toml")).stdin(Stdio::null());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    fn start(&mut self) {
+        self.daemon = Some(self.command(&["run"]).stderr(Stdio::null()).spawn().unwrap());
+        for _ in 0..200 {
+            if self.run(&["status"]).status.success() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        panic!("the agent does not answer");
+    }
+
+    /// A job file beside the image, which it names relative to itself.
+    fn job(&self, name: &str, script: &str) -> String {
+        let text = format!(
+            "[job]\nimage = \"oci:image:{}\"\ncommand = [\"/bin/sh\", \"-c\", {script:?}]\n\
+             timeout = \"30s\"\noutputs = [\"/out\"]\n[job.resources]\nlimits = \"rlimit\"\n",
+            tag(&self.dir.path().join("image"))
+        );
+        let path: PathBuf = self.dir.path().join(name);
+        std::fs::write(&path, text).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+}
+
+/// The name of the only image in a layout.
+fn tag(layout: &Path) -> String {
+    let index = std::fs::read(layout.join("index.json")).unwrap();
+    let index: Value = serde_json::from_slice(&index).unwrap();
+    let tag = &index["manifests"][0]["annotations"]["org.opencontainers.image.ref.name"];
+    tag.as_str().unwrap().to_owned()
+}
+
+fn json(output: &Output) -> Value {
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|error| panic!("{error}: {output:?}"))
+}
+
+fn runs_good_and_bad_jobs(place: &Place) {
+    let good = place.job("good.toml", "echo said; echo warned >&2; echo made > /out/file");
+    let output = place.run(&["job", "run", "--json", &good]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
+    let answer = json(&output);
+    assert_eq!((&answer["schema"], &answer["succeeded"]), (&Value::from(1), &Value::from(true)));
+    assert_eq!((&answer["state"], &answer["checkable"]), (&Value::from("exit 0"), &Value::from("nobody")));
+    assert_eq!(answer["outputs"][0]["path"], "/out/file");
+    let directory = Path::new(answer["directory"].as_str().unwrap());
+    assert!(directory.is_dir(), "{}", directory.display());
+
+    let bad = place.job("bad.toml", "echo no; exit 7");
+    let output = place.run(&["job", "run", &bad]);
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("exit 7"));
+
+    let missing = place.job("missing.toml", "true");
+    let text = std::fs::read_to_string(&missing).unwrap().replace("oci:image:", "oci:none:");
+    std::fs::write(&missing, text).unwrap();
+    let output = place.run(&["job", "run", &missing]);
+    assert_eq!(output.status.code(), Some(3), "{output:?}");
+    assert!(!String::from_utf8_lossy(&output.stderr).is_empty());
+}
+
+#[test]
+fn without_an_agent() {
+    if let Some(place) = Place::new() {
+        runs_good_and_bad_jobs(&place);
+    }
+}
+
+#[test]
+fn through_a_running_agent() {
+    let Some(mut place) = Place::new() else { return };
+    place.start();
+    runs_good_and_bad_jobs(&place);
+}
+
+#[test]
+fn a_running_job_is_listed_and_stopped() {
+    let Some(mut place) = Place::new() else { return };
+    place.start();
+    let endless = place.job("endless.toml", "echo on; sleep 1000");
+    let running = place.command(&["job", "run", "--json", &endless]).stdout(Stdio::piped()).spawn().unwrap();
+    let mut job = String::new();
+    for _ in 0..200 {
+        let listed = json(&place.run(&["job", "list", "--json"]));
+        if listed["jobs"][0]["state"] == "running" {
+            job = listed["jobs"][0]["job"].as_str().unwrap().to_owned();
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let short = job.get(..12).expect("the job is running");
+    assert_eq!(json(&place.run(&["job", "show", "--json", short]))["job"], job);
+    let mut said = Vec::new();
+    for _ in 0..200 {
+        said = place.run(&["job", "logs", short]).stdout;
+        if !said.is_empty() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    assert_eq!(said, b"on\n");
+    let stopped = place.run(&["job", "stop", short]);
+    assert_eq!(stopped.status.code(), Some(0), "{stopped:?}");
+    let ended = running.wait_with_output().unwrap();
+    assert_eq!(ended.status.code(), Some(1));
+    assert_eq!(json(&ended)["state"], "cancelled");
+}
