@@ -39,6 +39,8 @@ mod port;
 mod serve;
 mod session;
 pub mod status;
+#[cfg(test)]
+mod tests;
 mod tpm;
 
 use std::rc::Rc;

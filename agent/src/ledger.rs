@@ -132,6 +132,13 @@ impl Ledger {
         Ok(Self { db, path: path.to_owned() })
     }
 
+    /// Makes the disk full, or not.
+    #[cfg(test)]
+    pub(crate) fn limit_pages(&self, more: i64) {
+        let pages: i64 = self.db.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+        self.db.pragma_update(None, "max_page_count", pages + more).unwrap();
+    }
+
     /// The file.
     #[must_use]
     pub fn path(&self) -> &Path {

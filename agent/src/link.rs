@@ -21,6 +21,7 @@ mod worker;
 use std::io;
 use std::time::Duration;
 
+use sd_notify::NotifyState;
 use tokio::net::UnixStream;
 use tokio::sync::mpsc;
 
@@ -97,6 +98,10 @@ pub async fn serve(config: &Config, timing: Timing) -> Result<(), LinkError> {
         let (queue, inbox) = mpsc::channel(QUEUE);
         tokio::spawn(worker.run(inbox));
         queues.push(queue);
+    }
+    // Ready as soon as it would carry: that core or a validator is away is theirs to say.
+    if let Err(error) = sd_notify::notify(false, &[NotifyState::Ready]) {
+        log::debug!("service manager: {error}");
     }
     let mut told = false;
     loop {

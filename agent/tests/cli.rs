@@ -367,3 +367,16 @@ fn a_ledger_is_shown_and_verified_without_an_agent() {
     }
     assert_ne!(code(&place.run(&["ledger", "verify"])), 0);
 }
+
+#[test]
+fn the_service_manager_hears_of_cores_readiness_from_the_process_it_started() {
+    let place = Place::bare("[gpu]\nenabled = false\n");
+    let path = place.path("manager.sock");
+    let manager = std::os::unix::net::UnixDatagram::bind(&path).unwrap();
+    manager.set_read_timeout(Some(Duration::from_secs(10))).unwrap();
+    let mut command = place.command(&["run"]);
+    let _running = Running(command.env("NOTIFY_SOCKET", &path).stderr(Stdio::null()).spawn().unwrap());
+    let mut message = [0; 64];
+    let length = manager.recv(&mut message).unwrap();
+    assert_eq!(String::from_utf8_lossy(&message[..length]).trim(), "READY=1");
+}

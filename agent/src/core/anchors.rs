@@ -6,7 +6,7 @@ use std::time::Duration;
 use assay_ledger::anchor::{Anchor, AnchorPoint, extra_data};
 use assay_ledger::beacon::{Beacon, VerifiedBeacon, anchor_due};
 use assay_wire::{Domain, Kind};
-use tokio::time::sleep;
+use tokio::time::{sleep, timeout};
 
 use super::client::ExchangeFault;
 use super::clock;
@@ -18,8 +18,19 @@ use super::tpm::TpmFault;
 /// Bounds of the pause between two questions for a beacon, in ms.
 const POLL_MS: (u64, u64) = (1000, 10_000);
 
+/// How long link may take to connect before its absence is a health item.
+const LINK_GRACE: Duration = Duration::from_secs(3);
+const LINK_POLL: Duration = Duration::from_millis(20);
+
 /// Asks for beacons forever, and anchors where one picks this node.
 pub(super) async fn follow(node: Rc<Node>) {
+    let connect = async {
+        while !node.port.is_connected() {
+            sleep(LINK_POLL).await;
+        }
+    };
+    // Link starts beside core: its absence is worth a word only after a moment.
+    let _ = timeout(LINK_GRACE, connect).await;
     loop {
         poll(&node).await;
         anchor_if_due(&node);

@@ -11,6 +11,7 @@ use assay_ledger::protocol::Refusal;
 use tokio::time::sleep;
 
 use super::client::{ExchangeFault, Validator};
+use super::error::chain;
 use super::node::Node;
 use super::status::Severity;
 use crate::ledger::{Delivery, LedgerError};
@@ -29,7 +30,7 @@ pub(super) async fn deliver(node: Rc<Node>, index: usize) {
     loop {
         stored.mark_unchanged();
         let outbox = node.ledger.borrow().outbox(&validator.id);
-        match node.watch_ledger(outbox) {
+        match outbox {
             Ok(None) => {
                 if stored.changed().await.is_err() {
                     return;
@@ -43,7 +44,10 @@ pub(super) async fn deliver(node: Rc<Node>, index: usize) {
                     pause = (pause * 2).min(LONGEST_PAUSE);
                 }
             },
-            Err(_) => sleep(LEDGER_PAUSE).await,
+            Err(error) => {
+                node.raise("ledger.failed", Severity::Error, chain(&error));
+                sleep(LEDGER_PAUSE).await;
+            }
         }
     }
 }

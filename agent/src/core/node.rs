@@ -102,7 +102,7 @@ impl Node {
         Ok(())
     }
 
-    /// Turns what became of a write into health.
+    /// Turns what became of a write into health; a read may succeed on a full disk.
     pub(super) fn watch_ledger<T>(&self, outcome: Result<T, LedgerError>) -> Result<T, LedgerError> {
         match &outcome {
             Ok(_) => self.health.borrow_mut().clear_area("ledger"),

@@ -154,13 +154,12 @@ fn a_full_disk_is_an_error_that_changes_nothing_and_passes() {
     let (_dir, mut ledger) = fresh();
     let mut session = Maker::new(1);
     session.open_in(&mut ledger, false);
-    let pages: i64 = ledger.db.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
-    ledger.db.pragma_update(None, "max_page_count", pages).unwrap();
+    ledger.limit_pages(0);
     let large = vec![0; 1 << 16];
     let full = ledger.add_record(&session.id, Kind::Anchor, 0, &large);
     assert!(matches!(full, Err(LedgerError::Full)));
     assert_eq!(ledger.session(&session.id).unwrap().unwrap().anchors, 0);
-    ledger.db.pragma_update(None, "max_page_count", 1 << 20).unwrap();
+    ledger.limit_pages(1 << 20);
     ledger.add_record(&session.id, Kind::Anchor, 0, &large).unwrap();
     session.beats_in(&mut ledger, 1);
 }

@@ -9,6 +9,7 @@ use std::{
 
 use super::{Check, Mark, Source};
 use crate::{
+    cli::error::CliError,
     config::{Config, Node},
     core::status::Status,
 };
@@ -27,13 +28,14 @@ pub(super) fn config(source: Source<'_>) -> Check {
     }
 }
 
-pub(super) fn agent(daemon: Option<&Status>) -> Check {
-    match daemon {
-        Some(status) => {
-            Check::good("agent.running", format!("it answers; {} beats in this session", status.seq))
+pub(super) fn agent(answer: &Result<Status, CliError>) -> Check {
+    const CODE: &str = "agent.running";
+    match answer {
+        Ok(status) => Check::good(CODE, format!("it answers; {} beats in this session", status.seq)),
+        Err(error) => {
+            let mark = if matches!(error, CliError::NoDaemon { .. }) { Mark::Warning } else { Mark::Failed };
+            Check { next: error.hint(), ..Check::new(CODE, mark, error.line()) }
         }
-        None => Check::new("agent.running", Mark::Warning, "no agent is running with this configuration")
-            .next("systemctl start assay-core assay-link, or for a try: assay-agent run"),
     }
 }
 
@@ -134,6 +136,18 @@ mod tests {
         assert_eq!(judge_clock(0).mark, Mark::Failed);
         assert_eq!(judge_clock(EARLIEST).mark, Mark::Good);
         assert_eq!(judge_clock(LATEST).mark, Mark::Failed);
+    }
+
+    #[test]
+    fn an_agent_that_cannot_be_asked_is_worse_than_none() {
+        let none = Err(CliError::NoDaemon { socket: "/run/x".into() });
+        assert_eq!(agent(&none).mark, Mark::Warning);
+        let closed = Err(CliError::Connect {
+            socket: "/run/x".into(),
+            source: io::ErrorKind::PermissionDenied.into(),
+        });
+        assert!(agent(&closed).mark == Mark::Failed && agent(&closed).next.is_some());
+        assert_eq!(agent(&Ok(Status::default())).mark, Mark::Good);
     }
 
     #[test]
