@@ -26,6 +26,8 @@ use crate::ledger::NewSession;
 /// Pauses between tries to open a session.
 const FIRST_PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(60);
+/// The same after a refusal: each refused session stays in the ledger with its logs.
+const LONGEST_REFUSED: Duration = Duration::from_secs(300);
 /// How long a new session waits for its validator's word before it beats without it.
 const WORD: Duration = Duration::from_secs(5);
 /// How long an orderly end waits for its delivery.
@@ -39,8 +41,8 @@ pub(super) async fn keep(node: Rc<Node>, mut stop: watch::Receiver<bool>) {
     while !*stop.borrow_and_update() {
         let stopped = tokio::select! {
             _ = stop.changed() => true,
-            accepted = attempt(&node) => {
-                pause = if accepted { FIRST_PAUSE } else { (pause * 2).min(LONGEST_PAUSE) };
+            attempted = attempt(&node) => {
+                pause = attempted.pause(pause);
                 false
             }
         };
@@ -58,13 +60,33 @@ pub(super) async fn keep(node: Rc<Node>, mut stop: watch::Receiver<bool>) {
     end(&node).await;
 }
 
-/// Tries once to open a session; false when there is none, or one that the validator refused.
-async fn attempt(node: &Rc<Node>) -> bool {
+/// What came of an attempt to open a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Attempt {
+    Open,
+    Refused,
+    Failed,
+}
+
+impl Attempt {
+    /// The pause before the next attempt, after one of `last`.
+    fn pause(self, last: Duration) -> Duration {
+        match self {
+            Self::Open => FIRST_PAUSE,
+            Self::Refused => (last * 2).min(LONGEST_REFUSED),
+            Self::Failed => (last * 2).min(LONGEST_PAUSE),
+        }
+    }
+}
+
+/// Tries once to open a session.
+async fn attempt(node: &Rc<Node>) -> Attempt {
     match open(node).await {
-        Ok(id) => accepted(node, &id).await,
+        Ok(id) if accepted(node, &id).await => Attempt::Open,
+        Ok(_) => Attempt::Refused,
         Err(fault) => {
             tell(node, &fault);
-            false
+            Attempt::Failed
         }
     }
 }
@@ -241,4 +263,19 @@ async fn end(node: &Node) {
         let _ = node.store(&session.id, Kind::SessionEnd, seq, &session.seal(Kind::SessionEnd, &end));
     }
     node.wait_delivered(FAREWELL).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pauses_double_to_a_bound_and_end_with_success() {
+        let after = |attempt: Attempt, times: usize| {
+            (0..times).fold(FIRST_PAUSE, |pause, _| attempt.pause(pause)).as_secs()
+        };
+        assert_eq!((after(Attempt::Failed, 3), after(Attempt::Failed, 20)), (8, 60));
+        assert_eq!((after(Attempt::Refused, 3), after(Attempt::Refused, 20)), (8, 300));
+        assert_eq!(Attempt::Open.pause(LONGEST_REFUSED), FIRST_PAUSE);
+    }
 }

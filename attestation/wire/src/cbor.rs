@@ -28,18 +28,25 @@ where
     if bytes.len() > limit {
         return Err(WireError::TooLong { what, len: bytes.len(), limit });
     }
+    // What decodes and encodes to the same bytes is their one encoding. The slower walk that names
+    // the broken rule is for the others.
+    let decoded = minicbor::decode::<T>(bytes);
+    let offset = match &decoded {
+        Ok(value) => match to_vec(value) {
+            again if again == bytes => return decoded.map_err(|e| shape(what, &e)),
+            again => again.iter().zip(bytes).take_while(|(a, b)| a == b).count(),
+        },
+        Err(_) => 0,
+    };
     check(bytes).map_err(|(fault, offset)| WireError::Cbor { what, fault, offset })?;
-    let value: T = minicbor::decode(bytes).map_err(|e| WireError::Shape {
-        what,
-        detail: e.to_string(),
-        offset: e.position().unwrap_or_default(),
-    })?;
-    let again = to_vec(&value);
-    if again == bytes {
-        return Ok(value);
+    match decoded {
+        Ok(_) => Err(WireError::Unknown { what, offset }),
+        Err(error) => Err(shape(what, &error)),
     }
-    let offset = again.iter().zip(bytes).take_while(|(a, b)| a == b).count();
-    Err(WireError::Unknown { what, offset })
+}
+
+fn shape(what: &'static str, error: &minicbor::decode::Error) -> WireError {
+    WireError::Shape { what, detail: error.to_string(), offset: error.position().unwrap_or_default() }
 }
 
 /// Checks that `bytes` are one deterministic CBOR item of the kinds that Assay uses.

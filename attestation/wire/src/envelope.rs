@@ -57,28 +57,28 @@ impl Kind {
     ];
 
     /// The name that people and JSON see.
-    pub const fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
+        self.content_type().trim_start_matches("assay/")
+    }
+
+    /// The content type; it ends in the kind's name.
+    const fn content_type(self) -> &'static str {
         match self {
-            Self::Enrolment => "enrolment",
-            Self::Evidence => "evidence",
-            Self::Beat => "beat",
-            Self::Anchor => "anchor",
-            Self::SessionEnd => "session-end",
-            Self::JobReceipt => "job-receipt",
-            Self::Beacon => "beacon",
-            Self::BeatReceipt => "beat-receipt",
-            Self::Claim => "claim",
-            Self::Receipt => "receipt",
+            Self::Enrolment => "assay/enrolment",
+            Self::Evidence => "assay/evidence",
+            Self::Beat => "assay/beat",
+            Self::Anchor => "assay/anchor",
+            Self::SessionEnd => "assay/session-end",
+            Self::JobReceipt => "assay/job-receipt",
+            Self::Beacon => "assay/beacon",
+            Self::BeatReceipt => "assay/beat-receipt",
+            Self::Claim => "assay/claim",
+            Self::Receipt => "assay/receipt",
         }
     }
 
-    fn content_type(self) -> String {
-        format!("assay/{}", self.name())
-    }
-
     fn from_content_type(value: &str) -> Option<Self> {
-        let name = value.strip_prefix("assay/")?;
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
+        Self::ALL.into_iter().find(|kind| kind.content_type() == value)
     }
 }
 
@@ -198,12 +198,14 @@ impl Envelope {
 }
 
 /// Encodes by a closure into memory, which cannot fail.
+/// `room` is what it will take, so that memory is asked for once.
 fn encoded(
+    room: usize,
     write: impl FnOnce(
         &mut Encoder<Vec<u8>>,
     ) -> std::result::Result<(), minicbor::encode::Error<std::convert::Infallible>>,
 ) -> Vec<u8> {
-    let mut encoder = Encoder::new(Vec::new());
+    let mut encoder = Encoder::new(Vec::with_capacity(room));
     match write(&mut encoder) {
         Ok(()) => encoder.into_writer(),
         Err(_) => Vec::new(),
@@ -211,16 +213,20 @@ fn encoded(
 }
 
 fn protected(kind: Kind, kid: Digest) -> Vec<u8> {
-    encoded(|e| e.map(3)?.u8(1)?.i8(-8)?.u8(3)?.str(&kind.content_type())?.u8(4)?.bytes(&kid.0)?.ok())
+    encoded(64, |e| e.map(3)?.u8(1)?.i8(-8)?.u8(3)?.str(kind.content_type())?.u8(4)?.bytes(&kid.0)?.ok())
 }
 
 /// Sig_structure (RFC 9052 4.4).
 fn to_be_signed(protected: &[u8], payload: &[u8], network: &Network) -> Vec<u8> {
-    encoded(|e| e.array(4)?.str("Signature1")?.bytes(protected)?.bytes(&network.aad)?.bytes(payload)?.ok())
+    encoded(protected.len() + network.aad.len() + payload.len() + 32, |e| {
+        e.array(4)?.str("Signature1")?.bytes(protected)?.bytes(&network.aad)?.bytes(payload)?.ok()
+    })
 }
 
 fn write(protected: &[u8], payload: &[u8], signature: &[u8; 64]) -> Vec<u8> {
-    let body = encoded(|e| e.array(4)?.bytes(protected)?.map(0)?.bytes(payload)?.bytes(signature)?.ok());
+    let body = encoded(protected.len() + payload.len() + 96, |e| {
+        e.array(4)?.bytes(protected)?.map(0)?.bytes(payload)?.bytes(signature)?.ok()
+    });
     [&[TAG_SIGN1], body.as_slice()].concat()
 }
 

@@ -80,7 +80,8 @@ impl Batch {
     pub fn add(&mut self, key: &VerifyingKey, message: &[u8], signature: &[u8; 64]) {
         self.transcript.update(key.0);
         self.transcript.update(signature);
-        self.transcript.update(Sha256::digest(message));
+        self.transcript.update(u64::try_from(message.len()).unwrap_or(u64::MAX).to_be_bytes());
+        self.transcript.update(message);
         let item =
             batch::Item::from((VerificationKeyBytes::from(key.0), Signature::from(*signature), &message));
         self.verifier.queue(item);

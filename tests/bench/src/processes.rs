@@ -42,11 +42,14 @@ pub(crate) fn footprint() -> Result<(), DemoError> {
     Ok(())
 }
 
-/// A process and everything it started.
+/// A process and everything that any of its threads started.
 fn family(pid: u32) -> Vec<u32> {
-    let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
-    let below = children.split_whitespace().filter_map(|child| child.parse().ok()).flat_map(family);
-    std::iter::once(pid).chain(below).collect()
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let children = threads.filter_map(|thread| fs::read_to_string(thread.path().join("children")).ok());
+    let pids: Vec<u32> = children
+        .flat_map(|c| c.split_whitespace().filter_map(|p| p.parse().ok()).collect::<Vec<_>>())
+        .collect();
+    std::iter::once(pid).chain(pids.into_iter().flat_map(family)).collect()
 }
 
 fn command(pid: u32) -> String {
