@@ -49,7 +49,7 @@ lint: setup ## Format, clippy, documentation
 .PHONY: deny
 deny: setup ## Licences, bans and sources of every dependency
 	@command -v cargo-deny >/dev/null || cargo install --quiet --locked cargo-deny
-	@cargo deny --offline check bans licenses sources 2>/dev/null || cargo deny check bans licenses sources
+	@cargo deny --log-level error check bans licenses sources
 
 .PHONY: bench
 bench: build ## Measure; prints ratios and figures

@@ -164,7 +164,8 @@ fn measure(
         }
         sessions.push(measured);
     }
-    let last = findings.result(FORM, format!("{} sessions", sessions.len()), sessions.last().ok_or("no session"))?;
+    let last =
+        findings.result(FORM, format!("{} sessions", sessions.len()), sessions.last().ok_or("no session"))?;
     if let Some(envelope) = signed {
         findings.equal(SIGNATURE, last.session.open.id, envelope.kid).then_some(())?;
         let verified = envelope.verify(&last.session.open.start.key, &trust.network);

@@ -12,11 +12,14 @@ fn a_picture_an_endless_job_and_a_daemon() {
     let outputs = picture["outputs"].as_array().unwrap();
     assert!(outputs.iter().any(|o| o["path"] == "/out/picture.png"), "{picture}");
 
-    let endless = stage.job(&format!("command = [\"/bin/sh\", \"-c\", \"while :; do :; done\"]\ntimeout = \"1s\"\n{LIMITS}"));
+    let endless = stage.job(&format!(
+        "command = [\"/bin/sh\", \"-c\", \"while :; do :; done\"]\ntimeout = \"1s\"\n{LIMITS}"
+    ));
     assert_eq!(endless["succeeded"], false);
     assert!(endless["state"].as_str().unwrap().contains("timed out"), "{endless}");
 
-    let daemon = stage.job(&format!("command = [\"/bin/sh\", \"-c\", \"(sleep 4242 &) ; exit 0\"]\n{LIMITS}"));
+    let daemon =
+        stage.job(&format!("command = [\"/bin/sh\", \"-c\", \"(sleep 4242 &) ; exit 0\"]\n{LIMITS}"));
     assert_eq!(daemon["succeeded"], true, "{daemon}");
     let alive = std::fs::read_dir("/proc").unwrap().flatten().any(|entry| {
         let line = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();

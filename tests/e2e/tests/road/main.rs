@@ -72,7 +72,12 @@ impl Stage {
 
     fn verify_under(&self, policy: &str, path: &Path) -> Value {
         let mut verify = std::process::Command::new(self.world.programs().validator());
-        verify.arg("verify").arg("--trust").arg(self.world.trust()).args(["--policy", policy, "--json"]).arg(path);
+        verify
+            .arg("verify")
+            .arg("--trust")
+            .arg(self.world.trust())
+            .args(["--policy", policy, "--json"])
+            .arg(path);
         assay_demo::world::json(&mut verify).unwrap()
     }
 
@@ -83,7 +88,8 @@ impl Stage {
             .wait(code, LONG, |world| {
                 let status = world.status().unwrap_or_default();
                 let items = status["health"].as_array().cloned().unwrap_or_default();
-                let found = items.iter().find(|item| item["code"].as_str().is_some_and(|c| c.starts_with(code)));
+                let found =
+                    items.iter().find(|item| item["code"].as_str().is_some_and(|c| c.starts_with(code)));
                 text = found.map(|item| item["text"].to_string()).unwrap_or_default();
                 Ok(found.is_some())
             })

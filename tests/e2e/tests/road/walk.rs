@@ -5,7 +5,9 @@ use super::*;
 #[test]
 fn a_machine_enrols_beats_works_survives_a_kill_and_proves_it() {
     let Some(mut stage) = Stage::started(quick()) else { return };
-    let ran = stage.job("outputs = [\"/out\"]\ntimeout = \"1m\"\n[job.resources]\nlimits = \"rlimit\"\ndisk = \"64Mi\"\n");
+    let ran = stage.job(
+        "outputs = [\"/out\"]\ntimeout = \"1m\"\n[job.resources]\nlimits = \"rlimit\"\ndisk = \"64Mi\"\n",
+    );
     assert_eq!(ran["succeeded"], true, "{ran}");
     stage.world.wait("an anchor", LONG, |w| Ok(w.status_number("anchors") >= 1)).unwrap();
     let node = stage.world.status().unwrap()["node"].clone();
@@ -30,7 +32,10 @@ fn a_machine_enrols_beats_works_survives_a_kill_and_proves_it() {
     let claim = stage.world.verify(&stage.path("claim.cbor")).unwrap();
     let uptime = &claim["facts"]["uptime"];
     assert_eq!(claim["facts"]["sessions"].as_array().unwrap().len(), 2);
-    assert!(uptime["powered_s"].as_u64().unwrap() >= 1 && uptime["reachable_s"].as_u64().unwrap() >= 1, "{uptime}");
+    assert!(
+        uptime["powered_s"].as_u64().unwrap() >= 1 && uptime["reachable_s"].as_u64().unwrap() >= 1,
+        "{uptime}"
+    );
     assert!(uptime["beat_bytes"].as_u64().unwrap() <= 550, "{uptime}");
     assert_eq!(claim["facts"]["gpus"].as_array().unwrap().len(), 8);
     assert!(claim["facts"]["gpus"][0]["energy_mj"].as_u64().unwrap() > 0);
