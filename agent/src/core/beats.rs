@@ -21,7 +21,7 @@ pub(super) fn beat(node: &Node) {
         seq: session.head.seq + 1,
         prev: session.head.head,
         mono_ms,
-        beacon: node.beacon.get().map_or(session.start.beacon, |beacon| beacon.hash),
+        beacon: node.beacon.get().map_or(session.start.beacon, |beacon| beacon.hash).into(),
         samples: part.samples,
         gpus: part.lines.clone(),
         jobs: node.jobs.borrow().since_beat(),

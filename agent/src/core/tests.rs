@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 
-use assay_ledger::beacon::Beacon;
+use assay_ledger::beacon::{Beacon, BeaconName};
 use assay_ledger::beat::{Beat, flags};
 use assay_ledger::chain::Chain;
 use assay_ledger::protocol::{self, Accepted, Records, Refusal};
@@ -359,7 +359,7 @@ async fn a_beacon_is_stored_before_a_beat_names_it() {
         let beat: Beat = Envelope::decode(&beat.bytes).unwrap().message().unwrap();
         let (round, bytes) = rig.node.ledger.borrow().beacon(&beat.beacon).unwrap().unwrap();
         assert_eq!((round, beat.flags), (3, 0));
-        assert_eq!(hash(Domain::Envelope, &[&bytes]), beat.beacon);
+        assert_eq!(BeaconName::from(hash(Domain::Envelope, &[&bytes])), beat.beacon);
     })
     .await;
 }

@@ -1,5 +1,6 @@
 //! What is read from the ledger.
 
+use assay_ledger::beacon::BeaconName;
 use assay_ledger::session::Head;
 use assay_wire::{Digest, Kind};
 use rusqlite::types::Type;
@@ -164,14 +165,16 @@ impl Ledger {
         self.db.query_row(select, [], |row| row.get(0)).optional().map_err(LedgerError::read("receipts"))
     }
 
-    /// A beacon's round and envelope.
+    /// A beacon's round and envelope. Whoever named it by its whole hash asks for the name too.
     ///
     /// # Errors
     /// [`LedgerError::Read`].
-    pub fn beacon(&self, hash: &Digest) -> Result<Option<(u64, Vec<u8>)>, LedgerError> {
-        let select = "SELECT round, bytes FROM beacons WHERE hash = ?";
+    pub fn beacon(&self, name: &BeaconName) -> Result<Option<(u64, Vec<u8>)>, LedgerError> {
+        // A range, so that the primary key's index serves it.
+        let select = "SELECT round, bytes FROM beacons WHERE hash BETWEEN ? AND ? LIMIT 1";
+        let [first, last] = [0, u8::MAX].map(|rest| [name.0, [rest; 16]].concat());
         self.db
-            .query_row(select, params![hash.0], |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row(select, params![first, last], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()
             .map_err(LedgerError::read("a beacon"))
     }

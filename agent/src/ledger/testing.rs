@@ -80,7 +80,7 @@ impl Maker {
             seq: self.seq,
             prev: self.head,
             mono_ms: 1000 + self.seq,
-            beacon: Digest([5; 32]),
+            beacon: Digest([5; 32]).into(),
             samples: Digest([7; 32]),
             gpus: vec![],
             jobs: vec![],

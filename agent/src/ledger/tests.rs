@@ -1,5 +1,6 @@
 use std::collections::BTreeMap;
 
+use assay_ledger::beacon::BeaconName;
 use assay_ledger::receipt::Subject;
 use assay_ledger::session::Head;
 use assay_wire::{Digest, Domain, Kind, hash};
@@ -33,13 +34,30 @@ fn what_was_added_is_there_after_opening_again() {
     let ledger = Ledger::open(&dir.path().join("ledger.db")).unwrap();
     let head = hash(Domain::Envelope, &[&beats[2]]);
     assert_eq!(ledger.head(&session.id).unwrap(), Head { session: session.id, seq: 3, head });
-    assert_eq!(ledger.beacon(&Digest([5; 32])).unwrap(), Some((9, b"beacon".to_vec())));
+    assert_eq!(ledger.beacon(&Digest([5; 32]).into()).unwrap(), Some((9, b"beacon".to_vec())));
     assert_eq!(ledger.newest_beacon().unwrap(), Some(Digest([5; 32])));
     assert_eq!(ledger.enrolment(&validator(1)).unwrap().as_deref(), Some(&b"record"[..]));
     assert_eq!(ledger.enrolment(&validator(2)).unwrap(), None);
     let row = ledger.session(&session.id).unwrap().unwrap();
     assert_eq!((row.beats, row.anchors, row.jobs, row.receipts), (3, 0, 0, 0));
     assert!(!row.accepted && !row.ended && !row.local);
+}
+
+#[test]
+fn a_beacon_is_found_by_the_first_half_of_its_hash() {
+    let (_dir, mut ledger) = fresh();
+    let name = [5; 16];
+    let hash = |name: [u8; 16], rest| Digest([name, [rest; 16]].concat().try_into().unwrap());
+    let (mut below, mut above) = (name, name);
+    (below[15], above[15]) = (4, 6);
+    for (round, rest) in [(1, 0), (2, 9), (3, 255)] {
+        let (_dir, mut ledger) = fresh();
+        ledger.add_beacon(&hash(name, rest), round, b"this").unwrap();
+        assert_eq!(ledger.beacon(&BeaconName(name)).unwrap(), Some((round, b"this".to_vec())));
+    }
+    ledger.add_beacon(&hash(below, 255), 4, b"below").unwrap();
+    ledger.add_beacon(&hash(above, 0), 5, b"above").unwrap();
+    assert_eq!(ledger.beacon(&BeaconName(name)).unwrap(), None);
 }
 
 #[test]

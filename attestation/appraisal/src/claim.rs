@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use assay_ledger::anchor::{Anchor, TpmInstant};
-use assay_ledger::beacon::anchor_due;
+use assay_ledger::beacon::{BeaconName, anchor_due};
 use assay_ledger::chain::{Chain, VerifiedBeat};
 use assay_ledger::claim::{Claim, SessionRecords};
 use assay_ledger::receipt::Subject;
@@ -295,7 +295,7 @@ impl Context<'_> {
         beats: &[VerifiedBeat],
         receipts: &[Receipt<'_>],
         findings: &mut Findings,
-    ) -> Option<(Vec<AnchorTime>, Vec<Digest>)> {
+    ) -> Option<(Vec<AnchorTime>, Vec<BeaconName>)> {
         let threshold = self.trust.receipt_threshold;
         let mut instants = vec![self.opening(session, receipts, findings)?];
         let mut slots = Vec::new();
@@ -305,7 +305,7 @@ impl Context<'_> {
             let beacon = findings.result(
                 NAMED,
                 "an anchor",
-                self.beacons.get(&anchor.beacon).ok_or("an anchor's beacon is missing"),
+                self.beacons.hashed(&anchor.beacon).ok_or("an anchor's beacon is missing"),
             )?;
             if !anchor_due(&beacon.randomness, &session.open.node, self.trust.anchor_per_mille) {
                 findings.fail(
@@ -320,7 +320,7 @@ impl Context<'_> {
             in_order(instants.last()?, &at, findings)?;
             let width = at.not_after_ms.map(|not_after| not_after.saturating_sub(at.not_before_ms));
             if width.is_some_and(|width| width <= self.policy.time.anchor_delay_ms) {
-                slots.push(anchor.beacon);
+                slots.push(anchor.beacon.into());
             }
             instants.push(at);
         }
@@ -336,7 +336,7 @@ impl Context<'_> {
         findings: &mut Findings,
     ) -> Option<AnchorTime> {
         let open = &session.open;
-        let beacon = self.beacons.get(&open.start.beacon).ok_or("the session's beacon is missing");
+        let beacon = self.beacons.hashed(&open.start.beacon).ok_or("the session's beacon is missing");
         let beacon = findings.result(NAMED, "the session", beacon)?;
         Some(AnchorTime {
             mono_ms: open.start.mono_ms,
@@ -375,16 +375,16 @@ impl Context<'_> {
         &self,
         session: &AppraisedSession,
         beats: &[VerifiedBeat],
-        slots: &[Digest],
+        slots: &[BeaconName],
         findings: &mut Findings,
     ) -> u64 {
-        let named: BTreeSet<Digest> = beats.iter().map(|b| b.beat.beacon).collect();
-        let due = |hash: &&Digest| {
-            let beacon = self.beacons.get(hash);
+        let named: BTreeSet<BeaconName> = beats.iter().map(|b| b.beat.beacon).collect();
+        let due = |name: &&BeaconName| {
+            let beacon = self.beacons.named(name);
             beacon.is_some_and(|b| anchor_due(&b.randomness, &session.open.node, self.trust.anchor_per_mille))
         };
-        let asked: Vec<&Digest> = named.iter().filter(due).collect();
-        let missed = asked.iter().filter(|hash| !slots.contains(hash)).count();
+        let asked: Vec<&BeaconName> = named.iter().filter(due).collect();
+        let missed = asked.iter().filter(|name| !slots.contains(name)).count();
         match missed {
             0 => findings.pass(MISSED, format!("{} slots", asked.len())),
             _ => findings.fail(

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use assay_ledger::ByteVec;
 use assay_ledger::anchor::Anchor;
-use assay_ledger::beacon::{Beacon, BeaconVerifier as _, ValidatorBeacons};
+use assay_ledger::beacon::{Beacon, BeaconName, BeaconVerifier as _, ValidatorBeacons, VerifiedBeacon};
 use assay_ledger::chain::VerifiedBeat;
 use assay_ledger::receipt::{BeatReceipt, Subject};
 use assay_ledger::uptime::{AnchorTime, BeatTime};
@@ -12,8 +12,31 @@ use assay_wire::{Digest, Envelope, Kind, WireError};
 
 use crate::trust::{Trust, TrustedValidator};
 
-/// Beacons of a claim, by envelope hash.
-pub(crate) type Beacons = BTreeMap<Digest, Beacon>;
+/// Beacons of a claim, each the only one of its name.
+#[derive(Debug, Default)]
+pub(crate) struct Beacons(BTreeMap<BeaconName, VerifiedBeacon>);
+
+impl Beacons {
+    /// One beacon told twice is one; another of its name would leave open which one a beat meant.
+    fn add(&mut self, beacon: VerifiedBeacon) -> Result<(), OriginFault> {
+        let name = BeaconName::from(beacon.hash);
+        match self.0.insert(name, beacon) {
+            Some(known) if known.hash != beacon.hash => Err(OriginFault::TwoBeacons(name)),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// The beacon that a beat names.
+    pub(crate) fn named(&self, name: &BeaconName) -> Option<&Beacon> {
+        self.0.get(name).map(|known| &known.beacon)
+    }
+
+    /// The beacon with this envelope hash, by which sessions and anchors name it.
+    pub(crate) fn hashed(&self, hash: &Digest) -> Option<&Beacon> {
+        let known = self.0.get(&hash.into()).filter(|known| known.hash == *hash);
+        known.map(|known| &known.beacon)
+    }
+}
 
 /// Why a validator's word was not believed.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -27,6 +50,9 @@ pub(crate) enum OriginFault {
     /// It is about another session.
     #[error("a receipt for session {0}")]
     Session(String),
+    /// Two beacons whose hashes begin alike.
+    #[error("two beacons of the name {0}")]
+    TwoBeacons(BeaconName),
 }
 
 /// The validator that says it signed; the signature is not checked yet.
@@ -41,16 +67,16 @@ fn signer<'a>(
     Ok((envelope, validator))
 }
 
-/// Checks every beacon.
+/// Checks every beacon; no two may have one name.
 pub(crate) fn read_beacons(bytes: &[ByteVec], trust: &Trust) -> Result<Beacons, OriginFault> {
     let keys = trust.keys();
     let verifier = ValidatorBeacons { keys: &keys, network: &trust.network };
-    let read = |bytes: &ByteVec| {
+    let mut beacons = Beacons::default();
+    for bytes in bytes {
         signer(Kind::Beacon, bytes, trust)?;
-        let verified = verifier.verify(bytes)?;
-        Ok((verified.hash, verified.beacon))
-    };
-    bytes.iter().map(read).collect()
+        beacons.add(verifier.verify(bytes)?)?;
+    }
+    Ok(beacons)
 }
 
 /// A receipt whose signature held, with the operator that gave it.
@@ -126,7 +152,7 @@ pub(crate) fn beat_times(
         let not_after_ms = threshold.checked_sub(1).and_then(|t| sorted.get(t)).copied();
         times.push(BeatTime {
             mono_ms: beat.mono_ms,
-            not_before_ms: beacons.get(&beat.beacon)?.time_ms,
+            not_before_ms: beacons.named(&beat.beacon)?.time_ms,
             not_after_ms,
         });
     }
@@ -146,7 +172,7 @@ pub(crate) fn anchor_time(
     Some(AnchorTime {
         mono_ms: anchor.mono_ms,
         tpm_ms,
-        not_before_ms: beacons.get(&anchor.beacon)?.time_ms,
+        not_before_ms: beacons.hashed(&anchor.beacon)?.time_ms,
         not_after_ms: record_not_after(Subject::Anchor, hash, receipts, threshold),
     })
 }
@@ -164,6 +190,36 @@ mod tests {
             at_ms,
         };
         Receipt { operator, content }
+    }
+
+    fn beacon(round: u64, hash: Digest) -> VerifiedBeacon {
+        VerifiedBeacon { beacon: Beacon { round, time_ms: round, randomness: Digest([0; 32]) }, hash }
+    }
+
+    #[test]
+    fn beats_look_a_beacon_up_by_name_and_all_else_by_the_whole_hash() {
+        let hash = Digest([1; 32]);
+        let mut alike = hash;
+        alike.0[31] ^= 1;
+        let mut beacons = Beacons::default();
+        beacons.add(beacon(7, hash)).unwrap();
+        let round = |found: Option<&Beacon>| found.map(|beacon| beacon.round);
+        assert_eq!(round(beacons.hashed(&hash)), Some(7));
+        assert_eq!(round(beacons.hashed(&alike)), None);
+        assert_eq!(round(beacons.named(&alike.into())), Some(7));
+        assert_eq!(round(beacons.named(&Digest([2; 32]).into())), None);
+    }
+
+    #[test]
+    fn two_beacons_of_one_name_are_refused() {
+        let hash = Digest([1; 32]);
+        let mut alike = hash;
+        alike.0[16] ^= 1;
+        let mut beacons = Beacons::default();
+        assert_eq!(beacons.add(beacon(7, hash)), Ok(()));
+        assert_eq!(beacons.add(beacon(8, Digest([2; 32]))), Ok(()));
+        assert_eq!(beacons.add(beacon(7, hash)), Ok(()), "the same once more");
+        assert_eq!(beacons.add(beacon(7, alike)), Err(OriginFault::TwoBeacons(hash.into())));
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! [`BeaconVerifier`].
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use assay_wire::{Digest, Domain, Envelope, Kind, Network, VerifyingKey, WireError, hash};
 use minicbor::{Decode, Encode};
@@ -29,8 +30,49 @@ pub struct Beacon {
 pub struct VerifiedBeacon {
     /// Its content.
     pub beacon: Beacon,
-    /// The hash by which records name it.
+    /// Its envelope hash: what session starts and anchors name it by.
     pub hash: Digest,
+}
+
+/// The first sixteen bytes of a beacon's envelope hash: what a beat names it by.
+///
+/// A beat needs the beacon only as something that nobody knew before its time, and 128 bits
+/// are enough for that. Session starts and anchors, which are few, keep the whole hash. Names
+/// find a beacon among those whose signature held; whoever looks one up must refuse two
+/// beacons of one name. A CBOR byte string on the wire, hex for people.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct BeaconName(
+    /// The bytes.
+    #[n(0)]
+    #[cbor(with = "minicbor::bytes")]
+    pub [u8; 16],
+);
+
+impl From<&Digest> for BeaconName {
+    fn from(hash: &Digest) -> Self {
+        let mut name = [0; 16];
+        name.iter_mut().zip(hash.0).for_each(|(to, from)| *to = from);
+        Self(name)
+    }
+}
+
+impl From<Digest> for BeaconName {
+    fn from(hash: Digest) -> Self {
+        Self::from(&hash)
+    }
+}
+
+impl fmt::Display for BeaconName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&hex::encode(self.0))
+    }
+}
+
+impl fmt::Debug for BeaconName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
 }
 
 /// Someone who can tell a real beacon from another.
@@ -91,6 +133,22 @@ mod tests {
         let elsewhere = Network::new("m");
         let other = ValidatorBeacons { keys: &keys, network: &elsewhere };
         assert_eq!(other.verify(&bytes), Err(WireError::Signature));
+    }
+
+    #[test]
+    fn a_name_is_sixteen_bytes_of_the_hash() {
+        let hash = Digest(std::array::from_fn(|at| u8::try_from(at).unwrap()));
+        let name = BeaconName::from(hash);
+        assert_eq!(name, BeaconName(std::array::from_fn(|at| u8::try_from(at).unwrap())));
+        assert_eq!(name.to_string(), "000102030405060708090a0b0c0d0e0f");
+        assert_eq!(format!("{name:?}"), name.to_string());
+        let bytes = minicbor::to_vec(name).unwrap();
+        assert_eq!((bytes[0], &bytes[1..]), (0x50, &name.0[..]));
+        assert_eq!(minicbor::decode::<BeaconName>(&bytes).unwrap(), name);
+        for other in [&hash.0[..], &hash.0[..15], &[]] {
+            let bytes = minicbor::to_vec(minicbor::bytes::ByteVec::from(other.to_vec())).unwrap();
+            assert!(minicbor::decode::<BeaconName>(&bytes).is_err(), "{} bytes", other.len());
+        }
     }
 
     #[test]

@@ -4,6 +4,8 @@ use assay_gpu::GpuBeat;
 use assay_wire::Digest;
 use minicbor::{Decode, Encode};
 
+use crate::beacon::BeaconName;
+
 /// The payload of an envelope of kind `beat`; `kid` is the session's id.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -17,9 +19,9 @@ pub struct Beat {
     /// Milliseconds since boot (CLOCK_BOOTTIME).
     #[n(2)]
     pub mono_ms: u64,
-    /// Envelope hash of the newest beacon the node had: the beat was not made before it.
+    /// The newest beacon the node had: the beat was not made before it.
     #[n(3)]
-    pub beacon: Digest,
+    pub beacon: BeaconName,
     /// Merkle root of the raw samples since the last beat.
     #[n(4)]
     pub samples: Digest,

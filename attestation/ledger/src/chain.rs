@@ -183,7 +183,7 @@ mod tests {
             seq,
             prev,
             mono_ms,
-            beacon: Digest([1; 32]),
+            beacon: Digest([1; 32]).into(),
             samples: Digest([2; 32]),
             gpus: vec![],
             jobs: vec![],

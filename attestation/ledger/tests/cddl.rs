@@ -137,7 +137,7 @@ fn chain() {
         seq: 1,
         prev: D,
         mono_ms: 2,
-        beacon: D,
+        beacon: D.into(),
         samples: D,
         gpus: vec![GpuBeat::empty(0, flags), GpuBeat::empty(1, Flags::default())],
         jobs: vec![[1; 8].into()],

@@ -2,7 +2,7 @@
 //!
 //! Purpose: `--time` on the command line and times on paper. Proleptic Gregorian
 //! calendar, years 1970 to 9999. Not here: time zones other than a numeric offset,
-//! leap seconds (`:60` is refused), clocks (but [`now_ms`]).
+//! leap seconds (`:60` is refused), clocks (but `now_ms`).
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

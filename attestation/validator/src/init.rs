@@ -36,13 +36,13 @@ pub struct Options {
 impl Default for Options {
     fn default() -> Self {
         Self {
-            network: "assay-dev".to_owned(),
+            network: "assay-local".to_owned(),
             name: "validator-1".to_owned(),
             operator: "operator-1".to_owned(),
             listen: SocketAddr::from(([127, 0, 0, 1], 7443)),
             hosts: vec!["localhost".to_owned(), "127.0.0.1".to_owned()],
             beacon_period_ms: 60_000,
-            anchor_per_mille: 50,
+            anchor_per_mille: 250,
         }
     }
 }

@@ -74,7 +74,7 @@ fn chain(gpus: u8, count: u64) -> Vec<Vec<u8>> {
                 seq,
                 prev,
                 mono_ms: 8_000_000_000 + seq * 60_000,
-                beacon: Digest([9; 32]),
+                beacon: Digest([9; 32]).into(),
                 samples: Digest([8; 32]),
                 gpus: (0..gpus).map(|index| line(index, seq)).collect(),
                 jobs: vec![[5; 8].into()],

@@ -39,7 +39,7 @@ impl Lab {
             seq: session.seq + 1,
             prev: session.head,
             mono_ms: self.mono_ms,
-            beacon: self.beacon(),
+            beacon: self.beacon().into(),
             samples: Digest::default(),
             gpus: vec![],
             jobs: vec![],

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use assay_appraisal::{Policy, Trust, TrustedValidator, claim_totals};
 use assay_ledger::ByteVec;
 use assay_ledger::anchor::Anchor;
+use assay_ledger::beacon::BeaconName;
 use assay_ledger::beat::Beat;
 use assay_ledger::claim::{Claim, SessionRecords};
 use assay_ledger::session::Evidence;
@@ -23,7 +24,7 @@ const BUDGET: usize = 3_500 << 10;
 struct Part {
     records: SessionRecords,
     /// The beacons that it names.
-    beacons: BTreeMap<Digest, (u64, Vec<u8>)>,
+    beacons: BTreeMap<BeaconName, (u64, Vec<u8>)>,
 }
 
 impl Part {
@@ -97,7 +98,7 @@ fn assemble(node: Digest, parts: Vec<Part>) -> Claim {
     let mut beacons = BTreeMap::new();
     for part in parts {
         sessions.push(part.records);
-        beacons.extend(part.beacons.into_iter().map(|(hash, (round, bytes))| ((round, hash), bytes)));
+        beacons.extend(part.beacons.into_iter().map(|(name, (round, bytes))| ((round, name), bytes)));
     }
     let beacons = beacons.into_values().map(ByteVec::from).collect();
     Claim { node, beacons, sessions, powered_s: 0, reachable_s: 0 }
@@ -136,27 +137,27 @@ fn distinct(jobs: Vec<Stored>) -> Vec<Stored> {
 }
 
 /// The beacons that a session's records name.
-fn named(evidence: &[u8], beats: &[Stored], anchors: &[Stored]) -> Result<BTreeSet<Digest>, WireError> {
+fn named(evidence: &[u8], beats: &[Stored], anchors: &[Stored]) -> Result<BTreeSet<BeaconName>, WireError> {
     let evidence: Evidence = Envelope::decode_as(Kind::Evidence, evidence)?.message()?;
-    let mut named = BTreeSet::from([evidence.session.beacon]);
+    let mut named = BTreeSet::from([evidence.session.beacon.into()]);
     for beat in beats {
         let beat: Beat = Envelope::decode_as(Kind::Beat, &beat.bytes)?.message()?;
         named.insert(beat.beacon);
     }
     for anchor in anchors {
         let anchor: Anchor = Envelope::decode_as(Kind::Anchor, &anchor.bytes)?.message()?;
-        named.insert(anchor.beacon);
+        named.insert(anchor.beacon.into());
     }
     Ok(named)
 }
 
 fn beacons(
     ledger: &Ledger,
-    named: &BTreeSet<Digest>,
-) -> Result<BTreeMap<Digest, (u64, Vec<u8>)>, ExportFault> {
-    let beacon = |hash: &Digest| {
-        let stored = ledger.beacon(hash)?.ok_or(ExportFault::Missing("beacon that a record names"))?;
-        Ok((*hash, stored))
+    named: &BTreeSet<BeaconName>,
+) -> Result<BTreeMap<BeaconName, (u64, Vec<u8>)>, ExportFault> {
+    let beacon = |name: &BeaconName| {
+        let stored = ledger.beacon(name)?.ok_or(ExportFault::Missing("beacon that a record names"))?;
+        Ok((*name, stored))
     };
     named.iter().map(beacon).collect()
 }

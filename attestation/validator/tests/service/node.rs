@@ -198,7 +198,7 @@ pub(crate) fn plain_beat(session: &Session, flags: u32) -> Beat {
         seq: session.seq,
         prev: session.head,
         mono_ms: session.mono_ms,
-        beacon: Digest([4; 32]),
+        beacon: Digest([4; 32]).into(),
         samples: Digest([0; 32]),
         gpus: vec![],
         jobs: vec![],

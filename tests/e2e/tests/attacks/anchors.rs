@@ -41,6 +41,9 @@ fn an_anchor_over_another_head_beacon_or_session_is_refused() {
     fatal(&with(&mut lab, &mut node, &session, |p| p.seq = 0, |_, _| {}), "anchor.attested");
     fatal(&with(&mut lab, &mut node, &session, |p| p.seq = 9, |_, _| {}), "anchor.attested");
     fatal(&with(&mut lab, &mut node, &session, |p| p.beacon = head, |_, _| {}), "chain.beacon");
+    // A beat would find the beacon by this name; an anchor means one hash.
+    let alike = |p: &mut AnchorPoint| p.beacon.0[31] ^= 1;
+    fatal(&with(&mut lab, &mut node, &session, alike, |_, _| {}), "chain.beacon");
     // Changed after the TPM has spoken.
     let now = lab.beacon();
     let other = lab.beacons.keys().copied().find(|beacon| *beacon != now).unwrap();

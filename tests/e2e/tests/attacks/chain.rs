@@ -76,7 +76,10 @@ fn a_beat_signed_by_another_key_breaks_the_chain() {
 fn a_beat_that_names_no_known_beacon_is_refused() {
     let (mut lab, _, mut session) = scene();
     accepted(&lab.appraise(&lab.export(&[&session])));
-    lab.beat_with(&mut session, |beat| beat.beacon = Digest([1; 32]));
+    let mut almost = session.clone();
+    lab.beat_with(&mut almost, |beat| beat.beacon.0[15] ^= 1);
+    fatal(&lab.appraise(&lab.export(&[&almost])), "chain.beacon");
+    lab.beat_with(&mut session, |beat| beat.beacon = Digest([1; 32]).into());
     fatal(&lab.appraise(&lab.export(&[&session])), "chain.beacon");
 }
 

@@ -1,6 +1,7 @@
 //! Claims: overstated, stitched together, or signed by someone else.
 
 use assay_ledger::claim::Claim;
+use assay_ledger::session::SessionStart;
 use assay_tests::{Lab, Node, Paper, Session, accepted, fatal};
 use assay_wire::{Digest, Envelope, Kind, SigningKey, WireError};
 
@@ -115,6 +116,20 @@ fn a_beacon_that_is_missing_or_not_a_beacon_is_refused() {
     let forged = Envelope::sign(Kind::Beacon, lab.validators[0].id, &payload, &thief, &lab.trust.network);
     let file = lab.export_with(&[&a], |claim| claim.beacons.push(forged.into()));
     fatal(&lab.appraise(&file), "claim.beacons");
+}
+
+#[test]
+fn a_session_names_its_beacon_by_the_whole_hash() {
+    let mut lab = Lab::new();
+    let mut node = lab.paper(3);
+    let mut with = |at: Option<usize>| {
+        let change = |start: &mut SessionStart| at.into_iter().for_each(|at| start.beacon.0[at] ^= 1);
+        let session = lab.open_with(&mut node, change, |_, _| {});
+        lab.appraise(&lab.export(&[&session]))
+    };
+    accepted(&with(None));
+    fatal(&with(Some(0)), "chain.beacon");
+    fatal(&with(Some(31)), "chain.beacon");
 }
 
 #[test]

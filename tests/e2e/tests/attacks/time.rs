@@ -51,7 +51,7 @@ fn an_hour_without_network_is_powered_and_not_reachable() {
     lab.online = false;
     for _ in 0..60 {
         lab.advance(59_900);
-        lab.beat_with(&mut session, |beat| beat.beacon = last);
+        lab.beat_with(&mut session, |beat| beat.beacon = last.into());
     }
     lab.online = true;
     let (seq, head) = (session.seq, session.head);
@@ -93,7 +93,7 @@ fn beats_made_at_once_share_the_little_time_there_was() {
     lab.advance(60_000);
     lab.online = false;
     for n in 0..600 {
-        lab.beat_with(&mut session, |beat| (beat.beacon, beat.mono_ms) = (beacon, mono + n * 150_000));
+        lab.beat_with(&mut session, |beat| (beat.beacon, beat.mono_ms) = (beacon.into(), mono + n * 150_000));
     }
     let (seq, head) = (session.seq, session.head);
     lab.receive(&mut session, Subject::Beats, seq, head);
@@ -113,7 +113,9 @@ fn sessions_made_at_once_share_the_little_time_there_was() {
         let mono = lab.mono_ms;
         let mut session = lab.open_with(&mut node, |start| start.beacon = beacon, |_, _| {});
         for n in 0..4 {
-            lab.beat_with(&mut session, |beat| (beat.beacon, beat.mono_ms) = (beacon, mono + n * 20_000));
+            lab.beat_with(&mut session, |beat| {
+                (beat.beacon, beat.mono_ms) = (beacon.into(), mono + n * 20_000)
+            });
         }
         lab.mono_ms += 60_000;
         lab.end(&mut node, &mut session);

@@ -9,7 +9,10 @@ fn a_machine_enrols_beats_works_survives_a_kill_and_proves_it() {
         "outputs = [\"/out\"]\ntimeout = \"1m\"\n[job.resources]\nlimits = \"rlimit\"\ndisk = \"64Mi\"\n",
     );
     assert_eq!(ran["succeeded"], true, "{ran}");
-    stage.world.wait("an anchor", LONG, |w| Ok(w.status_number("anchors") >= 1)).unwrap();
+    // Two seconds between the opening and the last anchor are what powered time is made of.
+    stage.world.wait_for_beats(15, LONG).unwrap();
+    let anchors = stage.world.status_number("anchors");
+    stage.world.wait("an anchor", LONG, |w| Ok(w.status_number("anchors") > anchors)).unwrap();
     let node = stage.world.status().unwrap()["node"].clone();
 
     stage.world.kill_agent();
