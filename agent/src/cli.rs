@@ -88,6 +88,9 @@ fn fail(error: &CliError, json: bool) -> ExitCode {
 
 fn run(cli: &Cli) -> Result<u8, CliError> {
     let daemon = cli.command.as_ref().is_some_and(Command::is_daemon);
+    if matches!(cli.command, Some(Command::Nvml { .. })) {
+        crate::nvml::close_inherited();
+    }
     logging::start(logging::level(daemon, cli.verbose));
     let file = ConfigFile::of(cli);
     if cli.print_config {

@@ -22,6 +22,21 @@ pub fn client(config: &Gpu) -> io::Result<Client> {
     Ok(Client::new(ClientConfig::new(program, args)))
 }
 
+/// Closes every file that core had open when it started this child, but the three standard ones.
+///
+/// libtss2 opens the TPM without close-on-exec, so a child that starts while core talks to it would
+/// hold the TPM: one that serves a single connection would answer nobody else, and the vendor's
+/// library has no business there. Called before anything else is opened.
+pub fn close_inherited() {
+    let Ok(open) = std::fs::read_dir("/proc/self/fd") else { return };
+    let numbers = open.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<i32>().ok());
+    let inherited: Vec<i32> = numbers.filter(|fd| *fd > 2).collect();
+    for fd in inherited {
+        // The listing's own descriptor is among them and closed already.
+        let _ = nix::unistd::close(fd);
+    }
+}
+
 /// The child: answers on standard input, a socket, until its parent is gone.
 ///
 /// # Errors

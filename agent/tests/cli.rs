@@ -380,3 +380,28 @@ fn the_service_manager_hears_of_cores_readiness_from_the_process_it_started() {
     let length = manager.recv(&mut message).unwrap();
     assert_eq!(String::from_utf8_lossy(&message[..length]).trim(), "READY=1");
 }
+
+/// libtss2 opens the TPM without close-on-exec; a child that kept it would keep everyone else out.
+#[test]
+fn the_gpu_child_keeps_no_file_that_it_was_not_given() {
+    use std::os::fd::{AsFd as _, OwnedFd};
+    use std::os::unix::net::UnixStream;
+
+    use nix::poll::{PollFd, PollFlags, poll};
+
+    let (read, write) = nix::unistd::pipe().unwrap();
+    let (_ours, theirs) = UnixStream::pair().unwrap();
+    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_assay-agent"))
+        .arg("nvml")
+        .stdin(OwnedFd::from(theirs))
+        .spawn()
+        .unwrap();
+    drop(write);
+    let mut fds = [PollFd::new(read.as_fd(), PollFlags::POLLIN)];
+    let hung_up = poll(&mut fds, 20_000u16).unwrap() == 1;
+    let alive = child.try_wait().unwrap().is_none();
+    child.kill().unwrap();
+    child.wait().unwrap();
+    assert!(alive, "the child ended by itself");
+    assert!(hung_up, "the child holds a pipe of its parent");
+}

@@ -116,7 +116,7 @@ impl Swtpm {
         let dir = usable(&self.dir)?;
         let (log, written) = open_log(&self.dir)?;
         let control = self.port.saturating_add(1);
-        let child = Command::new("swtpm")
+        let child = crate::world::clean_command("swtpm")
             .args(["socket", "--tpm2", "--flags", "startup-clear", "--tpmstate"])
             .arg(format!("dir={dir}/state"))
             .arg("--server")

@@ -287,8 +287,8 @@ impl World {
     /// [`DemoError::RunProgram`].
     pub fn start_agent(&mut self) -> Result<(), DemoError> {
         make_dir(&self.dir.join("sock"))?;
-        let mut run = self.agent_command();
-        run.arg("run");
+        let mut run = clean_command(self.programs.agent());
+        run.arg("--config").arg(self.agent_config()).arg("run");
         if let Some(scenario) = &self.pace.scenario {
             run.env("ASSAY_NVML_SCENARIO", scenario);
         }
@@ -397,6 +397,18 @@ impl Drop for World {
         self.stop_agent();
         self.stop_validator();
     }
+}
+
+/// A program that starts without the files that this process has open, but the three standard ones.
+///
+/// libtss2 connects to the software TPM without close-on-exec, and swtpm serves one connection: a
+/// process that is started at the wrong moment and lives on would hold it.
+pub(crate) fn clean_command(program: impl AsRef<std::ffi::OsStr>) -> Command {
+    const CLOSE: &str = "for fd in /proc/$$/fd/*; do n=${fd##*/}; [ \"$n\" -gt 2 ] && [ \"$n\" != 255 ] && \
+                         eval \"exec $n>&-\"; done; exec \"$@\"";
+    let mut command = Command::new("bash");
+    command.args(["-c", CLOSE, "bash"]).arg(program);
+    command
 }
 
 /// Runs a program to its end and gives its standard output; a failure holds its standard error.
