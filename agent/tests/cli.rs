@@ -391,7 +391,7 @@ fn the_gpu_child_keeps_no_file_that_it_was_not_given() {
 
     let (read, write) = nix::unistd::pipe().unwrap();
     let (_ours, theirs) = UnixStream::pair().unwrap();
-    let mut child = std::process::Command::new(env!("CARGO_BIN_EXE_assay-agent"))
+    let mut child = Command::new(env!("CARGO_BIN_EXE_assay-agent"))
         .arg("nvml")
         .stdin(OwnedFd::from(theirs))
         .spawn()
