@@ -11,9 +11,7 @@
 //! **Not here.** Judging the facts (appraisal), printing them (the agent), GPU events, MIG instances
 //! and NVLink topology.
 
-/// What the kernel says of the machine: processors, memory, disks, links, display devices.
 pub mod host;
-/// The GPU vendor's library, held at arm's length.
 pub mod nvml;
 
 mod fact;

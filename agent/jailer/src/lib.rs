@@ -12,7 +12,6 @@
 //! Non-goals: this library confines nothing; the binary of the same package
 //! does, and only there is `unsafe` allowed.
 
-/// The plan: everything the jailer needs to know about one job.
 pub mod plan;
 /// The report: how the job ended, one line of JSON on standard output.
 pub mod report;

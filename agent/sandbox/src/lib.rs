@@ -25,23 +25,14 @@
 //! Unpacking is callable on its own ([`unpack::unpack`]), for a process without
 //! the rest of the agent's rights.
 
-/// Collecting what a job left behind, after all of its processes are gone.
 pub mod collect;
-/// What can go wrong before, around and after a job, by the operation that failed.
 pub mod error;
-/// OCI image layouts (OCI image-spec 1.1: image-layout, image-index, manifest, config).
 pub mod image;
-/// Job files: what a tenant wants run.
 pub mod job;
-/// The layer cache: unpacked layers by DiffID, shared by all jobs, read-only to them.
 pub mod layers;
-/// What became of a job: the facts that a job receipt is made of.
 pub mod outcome;
-/// Running jobs: from a job file to an outcome.
 pub mod sandbox;
-/// Quantities as people write them in job files: `500m`, `512Mi`, `10m`.
 pub mod units;
-/// Turning an OCI layer blob into a directory for overlayfs.
 pub mod unpack;
 
 mod archive;

@@ -16,7 +16,6 @@
 
 /// The TPM's word on the chain's head.
 pub mod anchor;
-/// Public randomness with a time.
 pub mod beacon;
 /// One record of the chain.
 pub mod beat;

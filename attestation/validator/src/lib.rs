@@ -25,7 +25,6 @@ mod engine;
 pub mod error;
 /// `init`: a validator's directory with fresh keys.
 pub mod init;
-/// `inspect`: what an envelope says, without believing any of it.
 pub mod inspect;
 /// Log lines on standard error: time, level, message.
 pub mod logger;
