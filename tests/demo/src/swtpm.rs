@@ -6,7 +6,7 @@
 //! machine with other users. All files, the CA's keys among them, lie under one directory.
 
 use std::fs::{self, DirBuilder, File};
-use std::io::ErrorKind;
+use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
@@ -149,7 +149,7 @@ impl Swtpm {
                 Ok(Some(status)) => {
                     break Err(DemoError::ProgramFailed { program: "swtpm", status, output: String::new() });
                 }
-                Ok(None) if listens(self.port.saturating_add(1)) && listens(self.port) => break Ok(()),
+                Ok(None) if listens(self.port.saturating_add(1)) && answers(self.port) => break Ok(()),
                 Ok(None) if Instant::now() < deadline => sleep(POLL),
                 Ok(None) => {
                     break Err(DemoError::SwtpmSilent { port: self.port, seconds: START_SECONDS });
@@ -167,6 +167,20 @@ impl Drop for Swtpm {
     fn drop(&mut self) {
         self.stop();
     }
+}
+
+/// Whether a TPM answers there: swtpm listens before it has its state, and may yet fail to get it.
+///
+/// Asks for one property (TPM2_GetCapability, Part 3 30.2) and takes any answer.
+fn answers(port: u16) -> bool {
+    const ASK: [u8; 22] = [0x80, 1, 0, 0, 0, 22, 0, 0, 1, 0x7a, 0, 0, 0, 6, 0, 0, 1, 5, 0, 0, 0, 1];
+    let ask = || {
+        let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port))?;
+        stream.set_read_timeout(Some(STOP_LIMIT))?;
+        stream.write_all(&ASK)?;
+        stream.read_exact(&mut [0; 10])
+    };
+    ask().is_ok()
 }
 
 /// swtpm's options are split at commas, its configuration files at line breaks.
