@@ -62,7 +62,10 @@ fn replay(log: &EventLog, logs: &BootLogs, pcrs: &[PcrValue], findings: &mut Fin
     let quoted: BTreeMap<u8, [u8; 32]> = pcrs.iter().map(|p| (p.pcr, p.value.0)).collect();
     let touched = log.replay(HashAlg::Sha256);
     let mismatches = compare(log, &quoted);
-    if mismatches.is_empty() {
+    if mismatches.is_empty() && touched.is_empty() {
+        // Nothing agrees with nothing: a firmware that measures nothing proves nothing.
+        findings.fail(REPLAYS, Severity::Warning, "measured events", "an empty log, and no PCR extended");
+    } else if mismatches.is_empty() {
         findings.pass(REPLAYS, format!("{} PCRs", quoted.len()));
     }
     for mismatch in &mismatches {
@@ -90,4 +93,24 @@ fn judge(facts: &BootFacts, findings: &mut Findings) {
     }
     let seen = "no release in the trust file: P0";
     findings.push(Finding::new(RELEASE.id, Severity::Info, RELEASE.spec, RELEASE.checked).saw(seen));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use assay_ledger::session::SESSION_PCRS;
+    use assay_wire::Digest;
+
+    #[test]
+    fn nothing_measured_is_not_a_log_that_replays() {
+        let logs = BootLogs {
+            firmware: Some(assay_boot::write::LogWriter::new().finish().into()),
+            ..BootLogs::default()
+        };
+        let pcrs = SESSION_PCRS.map(|pcr| PcrValue { pcr, value: Digest([0; 32]) });
+        let mut findings = Findings::default();
+        appraise_boot(&logs, &pcrs, &mut findings);
+        let replay = findings.into_vec().into_iter().find(|finding| finding.id == REPLAYS.id);
+        assert_eq!(replay.map(|finding| finding.severity), Some(Severity::Warning));
+    }
 }

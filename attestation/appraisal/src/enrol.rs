@@ -44,7 +44,7 @@ fn refuse(id: &'static str, checked: &str, seen: impl std::fmt::Display) -> Find
 ///
 /// # Errors
 /// The finding that ends the enrolment.
-pub fn check_request(request: &EnrolRequest, _trust: &Trust) -> Result<EnrolFacts, Finding> {
+pub fn check_request(request: &EnrolRequest) -> Result<EnrolFacts, Finding> {
     let count = request.ek_certificates.len();
     if count > MAX_CERTIFICATES {
         return Err(refuse("enrolment.certificates", "at most four EK certificates", count));
@@ -97,7 +97,7 @@ pub fn check_answer(
     policy: &Policy,
     now_ms: u64,
 ) -> Result<EnrolmentRecord, Finding> {
-    let facts = check_request(request, trust)?;
+    let facts = check_request(request)?;
     let bound = transcript(request, challenge);
     if answer.nonce != challenge.nonce {
         return Err(refuse("enrolment.nonce", "the answer is to this challenge", answer.nonce));

@@ -47,7 +47,7 @@ impl Lab {
     /// # Errors
     /// What the request was refused for.
     pub fn challenge(&mut self, request: &EnrolRequest) -> Result<(EnrolChallenge, Digest), Finding> {
-        let facts = check_request(request, &self.trust)?;
+        let facts = check_request(request)?;
         let (nonce, secret) = (self.random(), self.random());
         let made = make_credential(&facts.ek, &facts.ak_name, &secret.0, self.rng()).unwrap();
         let (id_object, encrypted_secret) = (made.id_object, made.encrypted_secret);

@@ -19,7 +19,7 @@ impl Engine {
         if !self.challenges.has_room(now_ms) {
             return Err(no_room());
         }
-        let facts = check_request(&request, &self.parts.trust).map_err(|finding| refused(&finding))?;
+        let facts = check_request(&request).map_err(|finding| refused(&finding))?;
         let drawn = random().and_then(|nonce| Ok((nonce, random()?, random()?)));
         let (nonce, secret, seed) = drawn.map_err(|_| no_randomness())?;
         let mut rng = rand_chacha::ChaCha20Rng::from_seed(seed.0);
