@@ -13,7 +13,7 @@ use zeroize::Zeroizing;
 
 use super::client::Validator;
 use super::keys::SessionKeys;
-use super::open::OpenFault;
+use super::open::{OpenFault, pcr_values};
 use super::port::Port;
 use super::tpm::{TpmFault, TpmHandle};
 
@@ -70,12 +70,12 @@ pub(super) async fn enrol(
     identity: &Identity,
     keys: &SessionKeys,
 ) -> Result<Vec<u8>, OpenFault> {
+    let carried = |all: &[Vec<u8>]| all.iter().map(|one| one.clone().into()).collect();
+    let (ek, ak) = (identity.ek_public.clone(), identity.ak_public.clone());
     let request = EnrolRequest {
-        ek_public: identity.ek_public.clone(),
-        ek_certificates: identity.ek_certificates.iter().map(|one| one.clone().into()).collect(),
-        ak_public: identity.ak_public.clone(),
-        session_key: keys.sign.verifying_key(),
-        sealing_key: keys.sealing_public(),
+        ek_certificates: carried(&identity.ek_certificates),
+        ek_chain: carried(&identity.ek_chain),
+        ..EnrolRequest::new(ek, ak, keys.sign.verifying_key(), keys.sealing_public())
     };
     let challenge = validator.enrol(port, &request).await?;
     let bound = transcript(&request, &challenge);
@@ -93,7 +93,8 @@ async fn prove(tpm: &TpmHandle, challenge: EnrolChallenge, bound: Digest) -> Res
         })
         .await?;
     let proof = proof(&secret, &bound);
-    Ok(EnrolAnswer { nonce, proof, attest: quote.attest, signature: quote.signature })
+    let pcrs = pcr_values(&quote);
+    Ok(EnrolAnswer { nonce, proof, attest: quote.attest, signature: quote.signature, pcrs })
 }
 
 fn proof(secret: &[u8], bound: &Digest) -> Digest {
@@ -136,6 +137,11 @@ mod tests {
             reset_count: 1,
             issued_ms: NOW,
             expires_ms: NOW + RENEW_MS + 1,
+            ek_chain: vec![],
+            platform_certificates: vec![],
+            device_certificates: vec![],
+            owner: None,
+            firmware: vec![],
         }
     }
 

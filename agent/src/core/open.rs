@@ -101,6 +101,7 @@ impl Opening<'_> {
             time: attested(time),
             pcrs,
             logs: self.logs,
+            further: Vec::new(),
         };
         let bytes = session.seal(Kind::Evidence, &evidence);
         Ok((session, bytes))
@@ -126,6 +127,6 @@ pub(super) fn attested_quote(quote: Quoted) -> Attested {
     Attested { attest: quote.attest, signature: quote.signature }
 }
 
-fn pcr_values(quote: &Quoted) -> Vec<PcrValue> {
+pub(super) fn pcr_values(quote: &Quoted) -> Vec<PcrValue> {
     quote.pcr_values.iter().map(|(pcr, value)| PcrValue { pcr: *pcr, value: Digest(*value) }).collect()
 }

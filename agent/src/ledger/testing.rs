@@ -70,6 +70,7 @@ impl Maker {
             time: attested(),
             pcrs: vec![],
             logs: BootLogs::default(),
+            further: vec![],
         };
         self.seal(Kind::Evidence, &evidence)
     }

@@ -3,10 +3,10 @@
 use assay_ledger::ByteVec;
 use assay_ledger::anchor::AttestationKey;
 use assay_ledger::enrolment::{
-    EnrolAnswer, EnrolChallenge, EnrolRequest, EnrolmentRecord, TpmClass, node_id, proof_input,
-    quote_extra_data, transcript,
+    EnrolAnswer, EnrolChallenge, EnrolRequest, EnrolmentRecord, FIRMWARE_PCRS, TpmClass, node_id,
+    proof_input, quote_extra_data, transcript,
 };
-use assay_ledger::session::{Attested, SESSION_PCRS};
+use assay_ledger::session::{Attested, PcrValue, SESSION_PCRS};
 use assay_tpm::{Attest, HashAlg, Name, PcrSelection, PcrSet, Public, check_ak};
 use assay_wire::{Digest, Envelope, Kind, limits};
 use hmac::{Hmac, Mac as _};
@@ -16,6 +16,7 @@ use crate::ek::{self, EkCertificate};
 use crate::facts::NodeFacts;
 use crate::finding::{Check, Finding, Findings, Severity};
 use crate::policy::Policy;
+use crate::session::digest_of;
 use crate::trust::Trust;
 
 /// The most certificates that a request may carry.
@@ -116,6 +117,11 @@ pub fn check_answer(
         reset_count: attest.clock_info.reset_count,
         issued_ms: now_ms,
         expires_ms: now_ms.saturating_add(policy.record_ms),
+        ek_chain: request.ek_chain.clone(),
+        platform_certificates: request.platform_certificates.clone(),
+        device_certificates: request.device_certificates.clone(),
+        owner: request.owner,
+        firmware: firmware(&answer.pcrs),
     };
     let identity = identity(&record, record.class, trust);
     if identity < policy.floor.identity {
@@ -142,7 +148,16 @@ fn check_quote(request: &EnrolRequest, transcript: &Digest, answer: &EnrolAnswer
     if !is_session_selection(&quote.selection) {
         return Err(failed("another PCR selection".to_owned()));
     }
+    let listed = answer.pcrs.iter().map(|p| p.pcr).eq(SESSION_PCRS);
+    if !listed || digest_of(&quote.selection, &answer.pcrs).as_ref() != Some(&quote.pcr_digest) {
+        return Err(refuse("enrolment.pcrs", "the PCR values are the quoted ones", "others"));
+    }
     Ok(attest)
+}
+
+/// What a record keeps of the quoted PCRs.
+fn firmware(pcrs: &[PcrValue]) -> Vec<PcrValue> {
+    pcrs.iter().filter(|p| FIRMWARE_PCRS.contains(&p.pcr)).copied().collect()
 }
 
 /// Whether a signed selection is exactly the SHA-256 PCRs that sessions quote.

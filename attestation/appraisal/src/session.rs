@@ -201,7 +201,8 @@ fn attestations(
     findings.equal(COUNTS, quoted, told).then_some((attest, opened))
 }
 
-fn digest_of(selection: &[PcrSelection], pcrs: &[PcrValue]) -> Option<Vec<u8>> {
+/// The digest that a quote over these values carries.
+pub(crate) fn digest_of(selection: &[PcrSelection], pcrs: &[PcrValue]) -> Option<Vec<u8>> {
     let value = |alg, index| {
         let found = pcrs.iter().find(|p| alg == HashAlg::Sha256 && p.pcr == index);
         found.map(|p| p.value.0.to_vec())

@@ -8,6 +8,7 @@ use assay_wire::{Digest, Domain, VerifyingKey, cbor, hash};
 use minicbor::{Decode, Encode};
 
 use crate::ByteVec;
+use crate::session::PcrValue;
 
 /// Node -> validator: who I say I am.
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
@@ -28,6 +29,44 @@ pub struct EnrolRequest {
     /// The running session's X25519 key.
     #[n(4)]
     pub sealing_key: Digest,
+    /// Certificates of the authorities above the EK's, as far as the node has them, in any order.
+    #[n(5)]
+    pub ek_chain: Vec<ByteVec>,
+    /// TCG platform certificates of the machine; may be empty.
+    #[n(6)]
+    pub platform_certificates: Vec<ByteVec>,
+    /// IDevID and IAK certificates of the machine; may be empty.
+    #[n(7)]
+    pub device_certificates: Vec<ByteVec>,
+    /// Whom the node belongs to; absent where nobody said.
+    #[n(8)]
+    pub owner: Option<VerifyingKey>,
+    /// Envelope of an owner's transfer of this node to `owner`, when it had another one before.
+    #[n(9)]
+    pub transfer: Option<ByteVec>,
+}
+
+impl EnrolRequest {
+    /// A request with keys only: no certificate, no owner.
+    pub fn new(
+        ek_public: Vec<u8>,
+        ak_public: Vec<u8>,
+        session_key: VerifyingKey,
+        sealing_key: Digest,
+    ) -> Self {
+        Self {
+            ek_public,
+            ek_certificates: Vec::new(),
+            ak_public,
+            session_key,
+            sealing_key,
+            ek_chain: Vec::new(),
+            platform_certificates: Vec::new(),
+            device_certificates: Vec::new(),
+            owner: None,
+            transfer: None,
+        }
+    }
 }
 
 /// Validator -> node: prove it.
@@ -61,6 +100,9 @@ pub struct EnrolAnswer {
     /// TPMT_SIGNATURE over it.
     #[cbor(n(3), with = "minicbor::bytes")]
     pub signature: Vec<u8>,
+    /// The quoted PCRs, in the order of [`crate::session::SESSION_PCRS`].
+    #[n(4)]
+    pub pcrs: Vec<PcrValue>,
 }
 
 /// The hash that binds request and challenge.
@@ -149,7 +191,25 @@ pub struct EnrolmentRecord {
     /// Unix time in ms.
     #[n(9)]
     pub expires_ms: u64,
+    /// Certificates of the authorities above the EK's, as the node sent them.
+    #[n(10)]
+    pub ek_chain: Vec<ByteVec>,
+    /// TCG platform certificates as the node sent them.
+    #[n(11)]
+    pub platform_certificates: Vec<ByteVec>,
+    /// IDevID and IAK certificates as the node sent them.
+    #[n(12)]
+    pub device_certificates: Vec<ByteVec>,
+    /// Whom the node belongs to; absent where nobody said.
+    #[n(13)]
+    pub owner: Option<VerifyingKey>,
+    /// [`FIRMWARE_PCRS`] as the enrolment quote had them.
+    #[n(14)]
+    pub firmware: Vec<PcrValue>,
 }
+
+/// The PCRs that hold a machine's firmware and its configuration (PFP 1.06, 3.3.4), in order.
+pub const FIRMWARE_PCRS: [u8; 4] = [0, 1, 2, 3];
 
 #[cfg(test)]
 mod tests {
@@ -157,11 +217,8 @@ mod tests {
 
     fn exchange() -> (EnrolRequest, EnrolChallenge) {
         let request = EnrolRequest {
-            ek_public: vec![1],
             ek_certificates: vec![vec![2].into()],
-            ak_public: vec![3],
-            session_key: VerifyingKey([4; 32]),
-            sealing_key: Digest([5; 32]),
+            ..EnrolRequest::new(vec![1], vec![3], VerifyingKey([4; 32]), Digest([5; 32]))
         };
         let challenge =
             EnrolChallenge { nonce: Digest([6; 32]), id_object: vec![7], encrypted_secret: vec![8] };
@@ -182,6 +239,11 @@ mod tests {
         assert!(changed(&|r, _| r.ak_public = vec![9]));
         assert!(changed(&|r, _| r.session_key = VerifyingKey([9; 32])));
         assert!(changed(&|r, _| r.sealing_key = Digest([9; 32])));
+        assert!(changed(&|r, _| r.ek_chain.push(vec![9].into())));
+        assert!(changed(&|r, _| r.platform_certificates.push(vec![9].into())));
+        assert!(changed(&|r, _| r.device_certificates.push(vec![9].into())));
+        assert!(changed(&|r, _| r.owner = Some(VerifyingKey([9; 32]))));
+        assert!(changed(&|r, _| r.transfer = Some(vec![9].into())));
         assert!(changed(&|_, c| c.nonce = Digest([9; 32])));
         assert!(changed(&|_, c| c.id_object = vec![9]));
         assert!(changed(&|_, c| c.encrypted_secret = vec![9]));

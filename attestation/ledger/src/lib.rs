@@ -25,12 +25,15 @@ pub mod chain;
 pub mod claim;
 /// EK, AK and node id, once.
 pub mod enrolment;
+pub mod firmware;
 /// What a job used and produced.
 pub mod job;
+pub mod owner;
 /// Paths and bodies between link and validator.
 pub mod protocol;
 /// A validator's word on what it had by when.
 pub mod receipt;
+pub mod revocation;
 /// One run of the agent in one boot.
 pub mod session;
 /// Seconds proven, and why not more.

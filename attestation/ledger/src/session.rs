@@ -208,6 +208,9 @@ pub struct Evidence {
     /// The logs.
     #[n(5)]
     pub logs: BootLogs,
+    /// Envelopes of further enrolment records of the same EK and AK, by other validators.
+    #[n(6)]
+    pub further: Vec<ByteVec>,
 }
 
 /// An orderly end; the payload of an envelope of kind `session-end`.

@@ -7,9 +7,12 @@ use assay_ledger::beacon::Beacon;
 use assay_ledger::beat::Beat;
 use assay_ledger::claim::{Claim, SessionRecords};
 use assay_ledger::enrolment::{EnrolAnswer, EnrolChallenge, EnrolRequest, EnrolmentRecord, TpmClass};
+use assay_ledger::firmware::{FirmwareSet, FirmwareTable};
 use assay_ledger::job::{JobExit, JobOutput, JobReceipt, ReceiptBundle};
+use assay_ledger::owner::OwnerTransfer;
 use assay_ledger::protocol::{Accepted, ChallengeRequest, Records, Refusal, SessionChallenge};
 use assay_ledger::receipt::{BeatReceipt, Subject};
+use assay_ledger::revocation::{Revocation, RevocationList, RevokedKind};
 use assay_ledger::session::{
     Attested, BootLogs, Evidence, Head, Machine, PcrValue, SessionEnd, SessionStart, Simulated,
 };
@@ -84,16 +87,29 @@ fn start(previous: Option<Head>) -> SessionStart {
 
 #[test]
 fn enrolment() {
+    let bare = EnrolRequest::new(vec![1], vec![3], VerifyingKey([4; 32]), D);
+    holds("enrol-request", &bare);
     let request = EnrolRequest {
-        ek_public: vec![1],
         ek_certificates: vec![vec![2].into()],
-        ak_public: vec![3],
-        session_key: VerifyingKey([4; 32]),
-        sealing_key: D,
+        ek_chain: vec![vec![2].into()],
+        platform_certificates: vec![vec![2].into()],
+        device_certificates: vec![vec![2].into()],
+        owner: Some(VerifyingKey([4; 32])),
+        transfer: Some(vec![1; 300].into()),
+        ..bare
     };
     holds("enrol-request", &request);
     holds("enrol-challenge", &EnrolChallenge { nonce: D, id_object: vec![1], encrypted_secret: vec![2] });
-    holds("enrol-answer", &EnrolAnswer { nonce: D, proof: D, attest: vec![1], signature: vec![2] });
+    holds(
+        "enrol-answer",
+        &EnrolAnswer {
+            nonce: D,
+            proof: D,
+            attest: vec![1],
+            signature: vec![2],
+            pcrs: vec![PcrValue { pcr: 0, value: D }],
+        },
+    );
     for class in [TpmClass::Discrete, TpmClass::Firmware, TpmClass::Virtual, TpmClass::Unknown] {
         let record = EnrolmentRecord {
             node: D,
@@ -106,9 +122,25 @@ fn enrolment() {
             reset_count: u32::MAX,
             issued_ms: 1,
             expires_ms: u64::MAX,
+            ek_chain: vec![vec![2].into()],
+            platform_certificates: vec![vec![2].into()],
+            device_certificates: vec![vec![2].into()],
+            owner: Some(VerifyingKey([4; 32])),
+            firmware: vec![PcrValue { pcr: 0, value: D }],
         };
         holds("enrolment-record", &record);
     }
+}
+
+#[test]
+fn statements() {
+    let key = VerifyingKey([4; 32]);
+    holds("owner-transfer", &OwnerTransfer { node: D, from: key, to: key, at_ms: 1 });
+    let revoked = |kind| Revocation { kind, digest: D, at_ms: 1, reason: "sold".into() };
+    let entries = vec![revoked(RevokedKind::Node), revoked(RevokedKind::Record)];
+    holds("revocation-list", &RevocationList { number: 1, issued_ms: 2, entries });
+    let set = FirmwareSet { pcr0: D, owners: 1, first_ms: 2, name: "x".into() };
+    holds("firmware-table", &FirmwareTable { issued_ms: 1, sets: vec![set] });
 }
 
 #[test]
@@ -125,6 +157,7 @@ fn session() {
         time: attested(),
         pcrs: vec![PcrValue { pcr: 0, value: D }, PcrValue { pcr: 23, value: D }],
         logs,
+        further: vec![vec![1; 300].into()],
     };
     holds("evidence", &evidence);
     holds("session-end", &SessionEnd { seq: 0, head: D, mono_ms: 1 });

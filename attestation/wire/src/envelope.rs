@@ -39,11 +39,19 @@ pub enum Kind {
     Claim,
     /// An exported job receipt with the evidence of its session, by the node.
     Receipt,
+    /// What a good node of a release measures, by the release's signer.
+    Release,
+    /// A validator's list of what it has taken back.
+    Revocations,
+    /// An owner's word that a node has another owner now.
+    OwnerTransfer,
+    /// Firmware that a validator has seen, and at how many owners.
+    Firmware,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::Enrolment,
         Self::Evidence,
         Self::Beat,
@@ -54,6 +62,10 @@ impl Kind {
         Self::BeatReceipt,
         Self::Claim,
         Self::Receipt,
+        Self::Release,
+        Self::Revocations,
+        Self::OwnerTransfer,
+        Self::Firmware,
     ];
 
     /// The name that people and JSON see.
@@ -74,6 +86,10 @@ impl Kind {
             Self::BeatReceipt => "assay/beat-receipt",
             Self::Claim => "assay/claim",
             Self::Receipt => "assay/receipt",
+            Self::Release => "assay/release",
+            Self::Revocations => "assay/revocations",
+            Self::OwnerTransfer => "assay/owner-transfer",
+            Self::Firmware => "assay/firmware",
         }
     }
 

@@ -33,12 +33,11 @@ impl Lab {
     /// What a node asks to be enrolled as.
     pub fn request<T: Attester>(&mut self, node: &Node<T>) -> EnrolRequest {
         let identity = &node.identity;
+        let session_key = SigningKey::from_seed(&self.random().0).verifying_key();
+        let (ek, ak) = (identity.ek_public.clone(), identity.ak_public.clone());
         EnrolRequest {
-            ek_public: identity.ek_public.clone(),
             ek_certificates: identity.ek_certificates.iter().map(|der| der.clone().into()).collect(),
-            ak_public: identity.ak_public.clone(),
-            session_key: SigningKey::from_seed(&self.random().0).verifying_key(),
-            sealing_key: self.random(),
+            ..EnrolRequest::new(ek, ak, session_key, self.random())
         }
     }
 
@@ -98,6 +97,11 @@ impl Lab {
             reset_count: 0,
             issued_ms: self.unix_ms,
             expires_ms: self.unix_ms + self.policy.record_ms,
+            ek_chain: vec![],
+            platform_certificates: vec![],
+            device_certificates: vec![],
+            owner: None,
+            firmware: vec![],
         }
     }
 
@@ -137,8 +141,8 @@ pub fn answer_knowing<T: Attester>(
     let mut mac = Hmac::<Sha256>::new_from_slice(secret).unwrap();
     mac.update(&proof_input(&bound).0);
     let proof = Digest(mac.finalize().into_bytes().into());
-    let (quote, _) = node.attester.quote(&quote_extra_data(&bound), &SESSION_PCRS);
-    EnrolAnswer { nonce: challenge.nonce, proof, attest: quote.attest, signature: quote.signature }
+    let (quote, pcrs) = node.attester.quote(&quote_extra_data(&bound), &SESSION_PCRS);
+    EnrolAnswer { nonce: challenge.nonce, proof, attest: quote.attest, signature: quote.signature, pcrs }
 }
 
 /// A public area with its parts changed.

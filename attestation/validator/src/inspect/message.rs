@@ -6,8 +6,11 @@ use assay_ledger::beacon::Beacon;
 use assay_ledger::beat::{Beat, flags};
 use assay_ledger::claim::{Claim, SessionRecords};
 use assay_ledger::enrolment::EnrolmentRecord;
+use assay_ledger::firmware::FirmwareTable;
 use assay_ledger::job::{JobExit, JobReceipt, ReceiptBundle};
+use assay_ledger::owner::OwnerTransfer;
 use assay_ledger::receipt::{BeatReceipt, Subject};
+use assay_ledger::revocation::{RevocationList, RevokedKind};
 use assay_ledger::session::{Attested, Evidence, SessionEnd, SessionStart};
 use assay_tpm::{Attest, AttestBody, KeyKind, Public};
 use assay_wire::{Envelope, Kind, WireError};
@@ -28,7 +31,43 @@ pub(super) fn message(envelope: &Envelope) -> Result<Value, WireError> {
         Kind::BeatReceipt => receipt(&envelope.message()?),
         Kind::Claim => claim(&envelope.message()?),
         Kind::Receipt => bundle(&envelope.message()?),
+        Kind::Revocations => revocations(&envelope.message()?),
+        Kind::OwnerTransfer => transfer(&envelope.message()?),
+        Kind::Firmware => firmware(&envelope.message()?),
+        Kind::Release => Value::Null,
     })
+}
+
+fn revocations(list: &RevocationList) -> Value {
+    let kind = |kind| match kind {
+        RevokedKind::Node => "node",
+        RevokedKind::Record => "record",
+    };
+    let entry = |one: &assay_ledger::revocation::Revocation| {
+        let at = civil::format(one.at_ms);
+        json!({ "kind": kind(one.kind), "digest": one.digest.to_string(), "at": at, "reason": one.reason })
+    };
+    let entries: Vec<_> = list.entries.iter().map(entry).collect();
+    json!({ "number": list.number, "issued": civil::format(list.issued_ms), "entries": entries })
+}
+
+fn transfer(transfer: &OwnerTransfer) -> Value {
+    let key = |key: &assay_wire::VerifyingKey| hex::encode(key.0);
+    json!({
+        "node": transfer.node.to_string(),
+        "from": key(&transfer.from),
+        "to": key(&transfer.to),
+        "at": civil::format(transfer.at_ms),
+    })
+}
+
+fn firmware(table: &FirmwareTable) -> Value {
+    let set = |set: &assay_ledger::firmware::FirmwareSet| {
+        let (pcr0, first) = (set.pcr0.to_string(), civil::format(set.first_ms));
+        json!({ "pcr0": pcr0, "owners": set.owners, "first_seen": first, "name": set.name })
+    };
+    let sets: Vec<_> = table.sets.iter().map(set).collect();
+    json!({ "issued": civil::format(table.issued_ms), "sets": sets })
 }
 
 /// An envelope inside another; one that doesn't decode is shown as that.

@@ -41,13 +41,8 @@ pub(crate) fn network(server: &Server) -> Network {
 }
 
 pub(crate) fn request(tpm: &SoftTpm, key: &SigningKey) -> EnrolRequest {
-    EnrolRequest {
-        ek_public: tpm.ek_public().to_bytes(),
-        ek_certificates: vec![],
-        ak_public: tpm.ak_public().to_bytes(),
-        session_key: key.verifying_key(),
-        sealing_key: Digest([3; 32]),
-    }
+    let (ek, ak) = (tpm.ek_public().to_bytes(), tpm.ak_public().to_bytes());
+    EnrolRequest::new(ek, ak, key.verifying_key(), Digest([3; 32]))
 }
 
 /// What a TPM answers to an enrolment challenge.
@@ -60,7 +55,13 @@ pub(crate) fn answer(tpm: &SoftTpm, request: &EnrolRequest, challenge: &EnrolCha
         proof: Digest(hmac(&secret, &proof_input(&bound).0)),
         attest: quote.attest,
         signature: quote.signature,
+        pcrs: untouched(),
     }
+}
+
+/// The PCRs of a machine that measured nothing.
+fn untouched() -> Vec<PcrValue> {
+    SESSION_PCRS.map(|pcr| PcrValue { pcr, value: Digest([0; 32]) }).to_vec()
 }
 
 impl Node {
@@ -110,14 +111,14 @@ impl Node {
 
     pub(crate) fn evidence(&self, start: SessionStart) -> Vec<u8> {
         let id = start.id();
-        let zero = |pcr| PcrValue { pcr, value: Digest([0; 32]) };
         let evidence = Evidence {
             enrolment: self.record.clone(),
             session: start,
             quote: self.tpm.quote(&quote_extra_data(&id).0),
             time: self.tpm.time(&time_extra_data(&id).0),
-            pcrs: SESSION_PCRS.map(zero).to_vec(),
+            pcrs: untouched(),
             logs: BootLogs::default(),
+            further: vec![],
         };
         Envelope::seal(Kind::Evidence, id, &evidence, &self.key, &self.network)
     }

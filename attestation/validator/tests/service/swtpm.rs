@@ -6,7 +6,7 @@ use assay_ledger::enrolment::{
     EnrolAnswer, EnrolChallenge, EnrolRequest, proof_input, quote_extra_data, transcript,
 };
 use assay_ledger::protocol::{ENROL, ENROL_ANSWER};
-use assay_ledger::session::SESSION_PCRS;
+use assay_ledger::session::{PcrValue, SESSION_PCRS};
 use assay_wire::{Digest, Envelope, Kind, SigningKey, cbor};
 
 use crate::server::Server;
@@ -22,12 +22,10 @@ fn a_real_tpm_activates_the_credential_and_gets_its_record() {
     };
     let mut tpm = Tpm::open(&Backend::parse(&swtpm.tcti()).unwrap()).unwrap();
     let identity = tpm.identity().unwrap();
+    let session_key = SigningKey::from_seed(&[1; 32]).verifying_key();
     let request = EnrolRequest {
-        ek_public: identity.ek_public,
         ek_certificates: identity.ek_certificates.into_iter().map(Into::into).collect(),
-        ak_public: identity.ak_public,
-        session_key: SigningKey::from_seed(&[1; 32]).verifying_key(),
-        sealing_key: Digest([2; 32]),
+        ..EnrolRequest::new(identity.ek_public, identity.ak_public, session_key, Digest([2; 32]))
     };
     let server = Server::start();
     let mut client = server.client();
@@ -41,8 +39,13 @@ fn a_real_tpm_activates_the_credential_and_gets_its_record() {
         proof: Digest(hmac(&secret, &proof_input(&bound).0)),
         attest: quote.attest,
         signature: quote.signature,
+        pcrs: pcrs(&quote.pcr_values),
     };
     let record = client.post(ENROL_ANSWER, &cbor::to_vec(&answer)).ok();
     assert_eq!(Envelope::decode(&record).unwrap().kind, Kind::Enrolment);
     assert_eq!(server.store().enrolled_nodes().unwrap()[0].class, "virtual");
+}
+
+fn pcrs(values: &[(u8, [u8; 32])]) -> Vec<PcrValue> {
+    values.iter().map(|(pcr, value)| PcrValue { pcr: *pcr, value: Digest(*value) }).collect()
 }
