@@ -28,6 +28,10 @@ where
     if bytes.len() > limit {
         return Err(WireError::TooLong { what, len: bytes.len(), limit });
     }
+    // A byte of input may become a decoded value of many; what is too short for too many items is not counted.
+    if bytes.len() > limits::ITEMS {
+        check(bytes).map_err(|(fault, offset)| WireError::Cbor { what, fault, offset })?;
+    }
     // What decodes and encodes to the same bytes is their one encoding. The slower walk that names
     // the broken rule is for the others.
     let decoded = minicbor::decode::<T>(bytes);
@@ -49,12 +53,13 @@ fn shape(what: &'static str, error: &minicbor::decode::Error) -> WireError {
     WireError::Shape { what, detail: error.to_string(), offset: error.position().unwrap_or_default() }
 }
 
-/// Checks that `bytes` are one deterministic CBOR item of the kinds that Assay uses.
+/// Checks that `bytes` are one deterministic CBOR item of the kinds that Assay uses, of at most
+/// [`limits::ITEMS`] items in all.
 ///
 /// # Errors
 /// The broken rule and the offset of the item that breaks it.
 pub fn check(bytes: &[u8]) -> std::result::Result<(), (CborFault, usize)> {
-    match item(bytes, 0, 0)? {
+    match (Walk { bytes, items: 0 }).item(0, 0)? {
         end if end == bytes.len() => Ok(()),
         end => Err((CborFault::Trailing, end)),
     }
@@ -62,24 +67,60 @@ pub fn check(bytes: &[u8]) -> std::result::Result<(), (CborFault, usize)> {
 
 type Step = std::result::Result<usize, (CborFault, usize)>;
 
-/// Checks the item at `at` and returns the offset after it.
-fn item(bytes: &[u8], at: usize, depth: usize) -> Step {
-    if depth > limits::DEPTH {
-        return Err((CborFault::Depth, at));
+/// A way through the items of an input.
+struct Walk<'a> {
+    bytes: &'a [u8],
+    /// Items begun so far.
+    items: usize,
+}
+
+impl Walk<'_> {
+    /// Checks the item at `at` and returns the offset after it.
+    fn item(&mut self, at: usize, depth: usize) -> Step {
+        if depth > limits::DEPTH {
+            return Err((CborFault::Depth, at));
+        }
+        if self.items >= limits::ITEMS {
+            return Err((CborFault::Items, at));
+        }
+        self.items += 1;
+        let bytes = self.bytes;
+        let initial = *bytes.get(at).ok_or((CborFault::Truncated, at))?;
+        let (major, short) = (initial >> 5, initial & 0x1f);
+        if major == 7 {
+            return if matches!(short, 20 | 21) { Ok(at + 1) } else { Err((CborFault::Simple, at)) };
+        }
+        let (argument, next) = argument(bytes, at, short)?;
+        match major {
+            0 | 1 => Ok(next),
+            2 => skip(bytes, at, next, argument).map(|(_, end)| end),
+            3 => text(bytes, at, next, argument),
+            4 => self.array(next, argument, depth),
+            5 => self.map(next, argument, depth),
+            _ => Err((CborFault::Tag, at)),
+        }
     }
-    let initial = *bytes.get(at).ok_or((CborFault::Truncated, at))?;
-    let (major, short) = (initial >> 5, initial & 0x1f);
-    if major == 7 {
-        return if matches!(short, 20 | 21) { Ok(at + 1) } else { Err((CborFault::Simple, at)) };
+
+    fn array(&mut self, mut at: usize, len: u64, depth: usize) -> Step {
+        for _ in 0..len {
+            at = self.item(at, depth + 1)?;
+        }
+        Ok(at)
     }
-    let (argument, next) = argument(bytes, at, short)?;
-    match major {
-        0 | 1 => Ok(next),
-        2 => skip(bytes, at, next, argument).map(|(_, end)| end),
-        3 => text(bytes, at, next, argument),
-        4 => array(bytes, next, argument, depth),
-        5 => map(bytes, next, argument, depth),
-        _ => Err((CborFault::Tag, at)),
+
+    fn map(&mut self, mut at: usize, len: u64, depth: usize) -> Step {
+        let mut last: Option<&[u8]> = None;
+        for _ in 0..len {
+            let start = at;
+            at = self.item(start, depth + 1)?;
+            let key = self.bytes.get(start..at).unwrap_or_default();
+            if last.is_some_and(|last| last >= key) {
+                return Err((CborFault::KeyOrder, start));
+            }
+            last = Some(key);
+            at = self.item(at, depth + 1)?;
+        }
+        Ok(at)
     }
 }
 
@@ -118,28 +159,6 @@ fn text(bytes: &[u8], at: usize, from: usize, len: u64) -> Step {
     let (content, end) = skip(bytes, at, from, len)?;
     std::str::from_utf8(content).map_err(|_| (CborFault::Utf8, at))?;
     Ok(end)
-}
-
-fn array(bytes: &[u8], mut at: usize, len: u64, depth: usize) -> Step {
-    for _ in 0..len {
-        at = item(bytes, at, depth + 1)?;
-    }
-    Ok(at)
-}
-
-fn map(bytes: &[u8], mut at: usize, len: u64, depth: usize) -> Step {
-    let mut last: Option<&[u8]> = None;
-    for _ in 0..len {
-        let start = at;
-        at = item(bytes, start, depth + 1)?;
-        let key = bytes.get(start..at).unwrap_or_default();
-        if last.is_some_and(|last| last >= key) {
-            return Err((CborFault::KeyOrder, start));
-        }
-        last = Some(key);
-        at = item(bytes, at, depth + 1)?;
-    }
-    Ok(at)
 }
 
 #[cfg(test)]
@@ -187,6 +206,18 @@ mod tests {
         assert_eq!(fault("a10061ff"), (CborFault::Utf8, 2));
         assert_eq!(fault("a1005bffffffffffffffff"), (CborFault::Truncated, 2));
         assert_eq!(fault("818181818181818181818181818101"), (CborFault::Depth, 13));
+    }
+
+    #[test]
+    fn no_more_items_than_the_limit() {
+        let list = |items: usize| to_vec(&vec![minicbor::bytes::ByteVec::from(vec![]); items]);
+        let (fits, over) = (list(limits::ITEMS - 1), list(limits::ITEMS));
+        let offset = over.len() - 1;
+        assert_eq!(check(&fits), Ok(()));
+        assert_eq!(check(&over), Err((CborFault::Items, offset)));
+        let read = |bytes: &[u8]| from_slice::<Vec<minicbor::bytes::ByteVec>>("list", bytes, usize::MAX);
+        assert_eq!(read(&fits).map(|list| list.len()), Ok(limits::ITEMS - 1));
+        assert_eq!(read(&over), Err(WireError::Cbor { what: "list", fault: CborFault::Items, offset }));
     }
 
     #[test]

@@ -93,6 +93,9 @@ pub enum CborFault {
     /// Nested deeper than [`crate::limits::DEPTH`].
     #[error("nesting too deep")]
     Depth,
+    /// More items than [`crate::limits::ITEMS`].
+    #[error("too many items")]
+    Items,
 }
 
 /// A wire result.

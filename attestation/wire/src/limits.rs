@@ -12,3 +12,5 @@ pub const TPM_STRUCTURE: usize = 4 << 10;
 pub const CERTIFICATE: usize = 8 << 10;
 /// Nesting of arrays and maps.
 pub const DEPTH: usize = 12;
+/// Items in one message, keys and values counted: a decoded item may take many times its encoding.
+pub const ITEMS: usize = 1 << 16;
