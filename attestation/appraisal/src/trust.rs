@@ -144,21 +144,21 @@ impl Trust {
         let mut text = format!(
             "# Whom a verifier of this network believes. Hand it to everyone who checks proofs.\n\
              schema = 1\n# The policy that applies when none is named: development, open or strict.\n\
-             policy = {:?}\n\n[network]\nid = {:?}\n\
+             policy = {}\n\n[network]\nid = {}\n\
              # A record counts when this many different operators have receipted it.\nreceipt_threshold = {}\n\
              # Length of a beacon round, which is an anchor slot.\nbeacon_period_ms = {}\n\
              # Chance that a slot asks a node for an anchor, in thousandths.\nanchor_per_mille = {}\n",
-            self.policy,
-            self.network.id(),
+            quoted(&self.policy),
+            quoted(self.network.id()),
             self.receipt_threshold,
             self.beacon_period_ms,
             self.anchor_per_mille,
         );
         for validator in self.validators.values() {
             text.push_str(&format!(
-                "\n[[validator]]\nname = {:?}\noperator = {:?}\nkey = \"{}\"\n",
-                validator.name,
-                validator.operator,
+                "\n[[validator]]\nname = {}\noperator = {}\nkey = \"{}\"\n",
+                quoted(&validator.name),
+                quoted(&validator.operator),
                 hex::encode(validator.key.0),
             ));
         }
@@ -167,6 +167,11 @@ impl Trust {
         }
         text
     }
+}
+
+/// A TOML string; Rust's escapes are others.
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
 }
 
 fn network(section: &NetworkSection, operators: usize) -> Result<Network, TrustError> {
@@ -230,6 +235,13 @@ node = "0202020202020202020202020202020202020202020202020202020202020202"
         let trust = Trust::parse(GOOD).unwrap();
         assert_eq!(trust.operators(), 1);
         assert_eq!(trust.keys().len(), 1);
+        assert_eq!(Trust::parse(&trust.to_toml()), Ok(trust));
+    }
+
+    #[test]
+    fn names_of_any_characters_write_back() {
+        let name = GOOD.replace("\"v1\"", r#""\u0086\u0000\n\"\\ \u007f'""#);
+        let trust = Trust::parse(&name).unwrap();
         assert_eq!(Trust::parse(&trust.to_toml()), Ok(trust));
     }
 
