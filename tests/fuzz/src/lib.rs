@@ -1,0 +1,66 @@
+//! What must hold for any bytes, one function per kind of outside bytes.
+//!
+//! A target takes hostile bytes and checks *properties*: what is read is written back the same,
+//! replay is the definition of extend, a decoder accepts one encoding, limits hold, and no changed
+//! evidence is accepted or earns more. A property that fails is a panic.
+//!
+//! The same functions run three ways: on stable in `make test`, over seeds and seeded mutations
+//! ([`mutations`]); under libFuzzer with coverage (`make fuzz`); and over hostile inputs while their
+//! memory is counted and their time is measured (`tests/`).
+//!
+//! # Seeds
+//! [`seeds`] gives a target's valid and nearly valid inputs: made by the lab at start-up, kept in
+//! `corpus/`, and read in place from the data folder that `ASSAY_DATA` names.
+#![forbid(unsafe_code)]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "test support: a property that does not hold is a panic"
+)]
+
+mod appraisal;
+mod boot;
+mod cpu;
+mod enrolment;
+mod files;
+mod mutate;
+mod seeds;
+mod tpm;
+mod wire;
+mod world;
+
+pub use appraisal::{Arrival, claim, evidence};
+pub use boot::{eventlog, uefi};
+pub use cpu::thread_time;
+pub use enrolment::{certificate, enrolment};
+pub use files::{policy, trust};
+pub use mutate::mutations;
+pub use seeds::{corpus_dir, data, seeds};
+pub use tpm::attest;
+pub use wire::{MESSAGES, envelope, message};
+pub use world::{World, world};
+
+/// A function that panics when a property does not hold.
+pub type Target = fn(&[u8]);
+
+/// Every target by name.
+pub const TARGETS: &[(&str, Target)] = &[
+    ("attest", attest),
+    ("certificate", certificate),
+    ("claim", claim),
+    ("enrolment", enrolment),
+    ("envelope", envelope),
+    ("eventlog", eventlog),
+    ("evidence", evidence),
+    ("message", message),
+    ("policy", policy),
+    ("trust", trust),
+    ("uefi", uefi),
+];
+
+/// The target of this name.
+pub fn target(name: &str) -> Option<Target> {
+    TARGETS.iter().find(|(known, _)| *known == name).map(|(_, target)| *target)
+}

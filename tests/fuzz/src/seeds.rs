@@ -1,0 +1,176 @@
+//! What mutations start from.
+
+use std::env;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use assay_appraisal::Policy;
+use assay_boot::EventLog;
+use assay_ledger::firmware::{FirmwareSet, FirmwareTable};
+use assay_ledger::owner::OwnerTransfer;
+use assay_ledger::protocol::{Accepted, ChallengeRequest, Records, Refusal, SessionChallenge};
+use assay_ledger::revocation::{Revocation, RevocationList, RevokedKind};
+use assay_wire::{Digest, Envelope, cbor};
+use serde_json::Value;
+
+use crate::{Arrival, MESSAGES, World, world};
+
+/// The longest file of the data folder that is a seed, in bytes; longer ones only slow mutations down.
+const LONGEST: usize = 512 << 10;
+
+/// Everything that `target` starts from: made here, kept in the repository, read from the data folder.
+pub fn seeds(target: &str) -> Vec<Vec<u8>> {
+    let made = made(target, world());
+    let kept = files(&corpus_dir().join(target)).into_iter().map(|(_, bytes)| bytes);
+    made.into_iter().chain(kept).chain(from_data(target)).collect()
+}
+
+/// Where committed seeds lie, a folder for each target.
+pub fn corpus_dir() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("corpus")
+}
+
+fn made(target: &str, world: &World) -> Vec<Vec<u8>> {
+    match target {
+        "attest" => tpm_structures(world),
+        "certificate" => vec![],
+        "claim" => [(0, world.claim.clone()), (0, world.receipt.clone())]
+            .into_iter()
+            .chain([(1, World::payload(&world.claim)), (2, World::payload(&world.receipt))])
+            .map(|(first, bytes)| [vec![first], bytes].concat())
+            .collect(),
+        "enrolment" => vec![cbor::to_vec(&world.enrolment.request)],
+        "envelope" => world.envelopes.iter().cloned().collect(),
+        "eventlog" => vec![firmware(world)],
+        "evidence" => {
+            let raw = &world.session.records.evidence;
+            let log = firmware(world);
+            let arrivals = [(Arrival::Raw, raw.clone()), (Arrival::Sealed, World::payload(raw))];
+            let further = [(Arrival::Firmware, log), (Arrival::Userspace, vec![]), (Arrival::Ima, vec![])];
+            arrivals.into_iter().chain(further).map(|(arrival, bytes)| arriving(arrival, &bytes)).collect()
+        }
+        "message" => messages(world),
+        "policy" => Policy::BUILTIN.iter().map(|(_, text)| text.as_bytes().to_vec()).collect(),
+        "trust" => vec![world.trust.to_toml().into_bytes()],
+        "uefi" => event_data(&firmware(world)),
+        _ => vec![],
+    }
+}
+
+fn firmware(world: &World) -> Vec<u8> {
+    world.evidence.logs.firmware.as_ref().unwrap().to_vec()
+}
+
+fn tpm_structures(world: &World) -> Vec<Vec<u8>> {
+    let evidence = &world.evidence;
+    let attested = [&evidence.quote, &evidence.time].map(|a| [a.attest.clone(), a.signature.clone()]);
+    let publics =
+        [&world.enrolment.request.ek_public, &world.enrolment.request.ak_public].map(|p| p.to_vec());
+    let name = world.ak.name().map(|name| name.as_bytes().to_vec());
+    attested.into_iter().flatten().chain(publics).chain(name).collect()
+}
+
+/// Input of the evidence target.
+fn arriving(arrival: Arrival, bytes: &[u8]) -> Vec<u8> {
+    let first = Arrival::ALL.iter().position(|one| *one == arrival);
+    [&[u8::try_from(first.unwrap_or_default()).unwrap()], bytes].concat()
+}
+
+fn messages(world: &World) -> Vec<Vec<u8>> {
+    let nth = |name: &str| MESSAGES.iter().position(|(known, _, _)| *known == name).unwrap();
+    let input = |nth: usize, bytes: Vec<u8>| [vec![u8::try_from(nth).unwrap()], bytes].concat();
+    let sealed = world.envelopes.iter().map(|bytes| Envelope::decode(bytes).unwrap());
+    let sealed = sealed.filter_map(|envelope| {
+        let nth = MESSAGES.iter().position(|(_, kind, _)| *kind == Some(envelope.kind))?;
+        Some(input(nth, envelope.payload))
+    });
+    let enrolment = &world.enrolment;
+    let envelope = || world.envelopes.first().cloned().unwrap_or_default().into();
+    let (digest, key) = (Digest([7; 32]), world.evidence.session.key);
+    let revoked = Revocation { kind: RevokedKind::Node, digest, at_ms: 1, reason: "lost".into() };
+    let set = FirmwareSet { pcr0: digest, owners: 3, first_ms: 1, name: "N1".into() };
+    let refusal = Refusal { code: "a.b".into(), message: "c".into() };
+    let others: [(&str, Vec<u8>); 11] = [
+        ("enrol request", cbor::to_vec(&enrolment.request)),
+        ("enrol challenge", cbor::to_vec(&enrolment.challenge)),
+        ("enrol answer", cbor::to_vec(&enrolment.answer)),
+        ("challenge request", cbor::to_vec(&ChallengeRequest { node: digest })),
+        ("session challenge", cbor::to_vec(&SessionChallenge { nonce: digest })),
+        ("records", cbor::to_vec(&Records { session: digest, envelopes: vec![envelope()] })),
+        (
+            "accepted",
+            cbor::to_vec(&Accepted { count: 1, receipts: vec![envelope()], refusal: Some(refusal.clone()) }),
+        ),
+        ("refusal", cbor::to_vec(&refusal)),
+        ("revocations", cbor::to_vec(&RevocationList { number: 1, issued_ms: 1, entries: vec![revoked] })),
+        ("owner transfer", cbor::to_vec(&OwnerTransfer { node: digest, from: key, to: key, at_ms: 1 })),
+        ("firmware", cbor::to_vec(&FirmwareTable { issued_ms: 1, sets: vec![set] })),
+    ];
+    sealed.chain(others.into_iter().map(|(name, bytes)| input(nth(name), bytes))).collect()
+}
+
+/// The data of every event, each once.
+fn event_data(log: &[u8]) -> Vec<Vec<u8>> {
+    let events = EventLog::parse(log).map(|log| log.events).unwrap_or_default();
+    let mut data: Vec<_> = events.into_iter().map(|event| event.data).collect();
+    data.sort();
+    data.dedup();
+    data
+}
+
+/// Files of the data folder's `attestation`, by path; `None` where there is no such folder.
+pub fn data() -> Option<Vec<(PathBuf, Vec<u8>)>> {
+    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
+    let folder = env::var_os("ASSAY_DATA").map_or_else(default, PathBuf::from).join("attestation");
+    folder.is_dir().then(|| files(&folder))
+}
+
+/// Files below a folder in the order of their paths.
+fn files(folder: &Path) -> Vec<(PathBuf, Vec<u8>)> {
+    let mut paths: Vec<_> = fs::read_dir(folder).into_iter().flatten().flatten().map(|e| e.path()).collect();
+    paths.sort();
+    let below = |path: PathBuf| {
+        if path.is_dir() {
+            files(&path)
+        } else {
+            fs::read(&path).map(|bytes| vec![(path, bytes)]).unwrap_or_default()
+        }
+    };
+    paths.into_iter().flat_map(below).collect()
+}
+
+fn from_data(target: &str) -> Vec<Vec<u8>> {
+    let files = data().unwrap_or_default().into_iter().filter(|(_, bytes)| bytes.len() <= LONGEST);
+    files.flat_map(|(path, bytes)| from_file(target, &path, bytes)).collect()
+}
+
+/// What a file of the data folder is to a target.
+fn from_file(target: &str, path: &Path, bytes: Vec<u8>) -> Vec<Vec<u8>> {
+    let text = path.to_string_lossy();
+    let (is_ima, is_userspace) = (text.contains("/ima/"), text.ends_with(".log"));
+    let is_log = !is_ima && EventLog::parse(&bytes).is_ok();
+    let is_certificate =
+        ["/ekcerts/", "/ca-store/", "/platform-certs/"].iter().any(|part| text.contains(part));
+    match target {
+        "eventlog" if is_log => vec![bytes],
+        "evidence" if is_log => vec![arriving(Arrival::Firmware, &bytes)],
+        "evidence" if is_ima => vec![arriving(Arrival::Ima, &bytes)],
+        "evidence" if is_userspace => vec![arriving(Arrival::Userspace, &bytes)],
+        "uefi" if is_log => event_data(&bytes),
+        "certificate" if is_certificate => vec![bytes],
+        "attest" if text.ends_with(".json") => {
+            hex_strings(&serde_json::from_slice(&bytes).unwrap_or_default())
+        }
+        _ => vec![],
+    }
+}
+
+/// Every string that is hex, decoded: quotes, signatures and keys in a case file.
+fn hex_strings(value: &Value) -> Vec<Vec<u8>> {
+    match value {
+        Value::String(text) if text.len() > 64 => hex::decode(text).into_iter().collect(),
+        Value::Array(items) => items.iter().flat_map(hex_strings).collect(),
+        Value::Object(fields) => fields.values().flat_map(hex_strings).collect(),
+        _ => vec![],
+    }
+}

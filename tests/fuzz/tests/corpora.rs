@@ -1,0 +1,59 @@
+//! Every target over its seeds and over mutations of them.
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::time::Duration;
+
+use assay_fuzz::{Target, data, mutations, seeds, target, thread_time};
+
+/// At least this many mutations of every target, however slow the machine.
+const LEAST: usize = 300;
+/// CPU time that a target's mutations may take beyond that.
+const BUDGET: Duration = Duration::from_millis(1_200);
+
+/// Runs a target; an input whose property does not hold is printed whole before the test fails.
+fn run(name: &str, target: Target, bytes: &[u8]) {
+    if let Err(panic) = catch_unwind(AssertUnwindSafe(|| target(bytes))) {
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        eprintln!("{name}: {} bytes: {hex}", bytes.len());
+        std::panic::resume_unwind(panic);
+    }
+}
+
+fn holds(name: &str) {
+    let target = target(name).unwrap();
+    if data().is_none() {
+        eprintln!("SKIPPED: {name}: no data folder; set ASSAY_DATA");
+    }
+    let seeds = seeds(name);
+    seeds.iter().for_each(|bytes| run(name, target, bytes));
+    run(name, target, &[]);
+    let start = thread_time();
+    let mut count = 0;
+    for bytes in mutations(name, &seeds) {
+        if count >= LEAST && thread_time() - start > BUDGET {
+            break;
+        }
+        run(name, target, &bytes);
+        count += 1;
+    }
+    eprintln!("{name}: {} seeds, {count} mutations", seeds.len());
+}
+
+macro_rules! targets {
+    ($($name:ident),* $(,)?) => {
+        $(#[test]
+        fn $name() {
+            holds(stringify!($name));
+        })*
+
+        #[test]
+        fn every_target_is_run_here() {
+            let here = [$(stringify!($name)),*];
+            let known: Vec<_> = assay_fuzz::TARGETS.iter().map(|(name, _)| *name).collect();
+            assert_eq!(here[..], known[..]);
+        }
+    };
+}
+
+targets!(attest, certificate, claim, enrolment, envelope, eventlog, evidence, message, policy, trust, uefi,);
