@@ -56,6 +56,15 @@ bench: build ## Measure; prints ratios and figures
 	@cargo build --release --package assay-bench
 	@target/release/assay-bench
 
+.PHONY: fuzz
+fuzz: setup ## One target under libFuzzer: make fuzz T=eventlog S=600; all of them: tests/fuzz/all S
+	@tests/fuzz/one $(T) $(or $(S),600)
+
+.PHONY: mutants
+mutants: setup ## Break every check of the listed files, and see that a test notices; under an hour
+	@command -v cargo-mutants >/dev/null || cargo install --quiet --locked cargo-mutants
+	@cargo run --quiet --package assay-fuzz --bin assay-mutants -- $(P)
+
 .PHONY: clean-run
 clean-run: ## Forget the demo's state
 	@rm -rf run

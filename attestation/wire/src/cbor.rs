@@ -209,6 +209,45 @@ mod tests {
     }
 
     #[test]
+    fn the_smallest_number_of_each_width_is_in_its_shortest_form() {
+        for bytes in
+            ["17", "1818", "18ff", "190100", "19ffff", "1a00010000", "1affffffff", "1b0000000100000000"]
+        {
+            assert_eq!(check(&hex::decode(bytes).unwrap()), Ok(()), "{bytes}");
+        }
+        let number = |hex: &str| from_slice::<u64>("number", &hex::decode(hex).unwrap(), 9);
+        assert_eq!(number("1b0123456789abcdef"), Ok(0x0123_4567_89ab_cdef));
+        assert_eq!(check(&[0x59, 1, 2]), Err((CborFault::Truncated, 0)), "a length of both its bytes");
+    }
+
+    #[test]
+    fn booleans_are_one_byte() {
+        assert_eq!(check(&[0x83, 0xf4, 0xf5, 0x01]), Ok(()));
+        assert_eq!(check(&[0xf4, 0xf5]), Err((CborFault::Trailing, 1)));
+    }
+
+    #[test]
+    fn arrays_and_maps_nest_to_the_limit_and_no_deeper() {
+        let nest = |unit: &[u8], depth: usize, innermost: &[u8]| [&unit.repeat(depth), innermost].concat();
+        for (array, length) in [(&[0x81][..], 1), (&[0xa1, 0x00], 2)] {
+            assert_eq!(check(&nest(array, limits::DEPTH, &[0])), Ok(()), "{length}");
+            let deeper = Err((CborFault::Depth, length * limits::DEPTH + 1));
+            assert_eq!(check(&nest(array, limits::DEPTH + 1, &[0])), deeper, "{length}");
+        }
+        // Inside keys: a map whose key is a map, and so on.
+        let keys = |depth: usize| [vec![0xa1; depth], vec![0], vec![0; depth]].concat();
+        assert_eq!(check(&keys(limits::DEPTH)), Ok(()));
+        assert_eq!(check(&keys(limits::DEPTH + 1)), Err((CborFault::Depth, limits::DEPTH + 1)));
+    }
+
+    #[test]
+    fn as_many_bytes_as_the_limit_and_no_more() {
+        assert_eq!(from_slice("number", &[0x18, 24], 2), Ok(24u64));
+        let long = WireError::TooLong { what: "number", len: 2, limit: 1 };
+        assert_eq!(from_slice::<u64>("number", &[0x18, 24], 1), Err(long));
+    }
+
+    #[test]
     fn no_more_items_than_the_limit() {
         let list = |items: usize| to_vec(&vec![minicbor::bytes::ByteVec::from(vec![]); items]);
         let (fits, over) = (list(limits::ITEMS - 1), list(limits::ITEMS));

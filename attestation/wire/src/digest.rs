@@ -65,3 +65,44 @@ impl<'b, C> Decode<'b, C> for Digest {
         Self::try_from(d.bytes()?).map_err(|_| decode::Error::message("expected 32 bytes").at(at))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cbor;
+
+    fn rising() -> Digest {
+        Digest(std::array::from_fn(|at| u8::try_from(at).unwrap()))
+    }
+
+    const HEX: &str = "000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f";
+
+    #[test]
+    fn people_see_hexadecimal() {
+        assert_eq!((rising().to_string().as_str(), format!("{:?}", rising()).as_str()), (HEX, HEX));
+        assert_eq!(rising().short(), "00010203");
+        assert_eq!(Digest::from_hex(HEX), Some(rising()));
+        assert_eq!(Digest::from_hex(&HEX.to_uppercase()), Some(rising()));
+        for wrong in [&HEX[1..], &HEX[2..], &format!("{HEX}00"), &HEX.replace('f', "g"), ""] {
+            assert_eq!(Digest::from_hex(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn bytes_come_and_go() {
+        let bytes = *rising().as_bytes();
+        assert_eq!(Digest::from(bytes), rising());
+        assert_eq!(Digest::try_from(&bytes[..]).ok(), Some(rising()));
+        assert!(Digest::try_from(&bytes[1..]).is_err());
+    }
+
+    #[test]
+    fn the_wire_sees_a_byte_string_of_32() {
+        let bytes = cbor::to_vec(&rising());
+        assert_eq!((bytes.len(), &bytes[..4]), (34, &[0x58, 32, 0, 1][..]));
+        assert_eq!(cbor::from_slice("digest", &bytes, 34), Ok(rising()));
+        let mut short = bytes[..33].to_vec();
+        short[1] = 31;
+        assert!(cbor::from_slice::<Digest>("digest", &short, 34).is_err());
+    }
+}

@@ -308,6 +308,7 @@ mod tests {
         let (key, network, bytes) = sample();
         let envelope = Envelope::decode(&bytes).unwrap();
         assert_eq!(envelope.verify(&key.verifying_key(), &Network::new("tesu")), Err(WireError::Signature));
+        assert_eq!((network.id(), Network::new("tesu").id()), ("test", "tesu"));
         let other = SigningKey::from_seed(&[8; 32]).verifying_key();
         assert_eq!(envelope.verify(&other, &network), Err(WireError::Signature));
         assert_eq!(

@@ -93,7 +93,7 @@ impl Mutator {
         let shift = |sum: u64, byte: &u8| sum << 8 | u64::from(*byte);
         let old = if little { field.iter().rev().fold(0, shift) } else { field.iter().fold(0, shift) };
         let by = u64::try_from(near).unwrap().wrapping_sub(2);
-        let new = EDGES.get(edge).copied().unwrap_or(old.wrapping_add(by)).to_le_bytes();
+        let new = EDGES.get(edge).copied().unwrap_or_else(|| old.wrapping_add(by)).to_le_bytes();
         for (nth, byte) in field.iter_mut().enumerate() {
             *byte = if little { new[nth] } else { new[width - 1 - nth] };
         }
