@@ -1,10 +1,12 @@
 //! `make bench`: figures with their limits or rivals, each pair from one run.
 //!
 //! Nothing is asserted: a slow machine is not a defect. Last figures: `RESULTS.md`.
-//! `--quick` leaves out what takes a minute: the processes' footprint.
+//! `--quick` leaves out what takes minutes: the processes' footprint and the wasm module.
 
 mod beats;
+mod evidence;
 mod processes;
+mod wasm;
 
 use std::process::ExitCode;
 
@@ -12,8 +14,13 @@ fn main() -> ExitCode {
     println!("{:<34} {:>14} {:>14} {:>8}", "figure", "ours", "limit or rival", "ratio");
     beats::sizes();
     beats::verification();
+    evidence::appraisal();
     if std::env::args().any(|argument| argument == "--quick") {
         return ExitCode::SUCCESS;
+    }
+    if let Err(error) = wasm::size() {
+        eprintln!("assay-bench: {error}");
+        return ExitCode::from(3);
     }
     match processes::footprint() {
         Ok(()) => ExitCode::SUCCESS,
