@@ -1,5 +1,5 @@
-//! Measured-boot event logs: what a machine's firmware says it measured, parsed, replayed, and held
-//! against the PCR values that a TPM quoted.
+//! Measured-boot event logs: what a machine's firmware, userspace and kernel say they measured, parsed,
+//! replayed, and held against the PCR values that a TPM quoted.
 //!
 //! # Trust boundary
 //! A log is a *claim*. Nothing in it is true until [`EventLog::replay`] ends at quoted PCR values, and
@@ -8,31 +8,47 @@
 //! [`scrtm_version`]) keep to that rule. Bytes come from the machine under suspicion: the parser is
 //! total, bounded by the constants below, and answers a value or a [`BootError`] with field and offset.
 //!
+//! # From bytes to a verdict
+//! [`EventLog::parse`], [`UserspaceLog::parse`] and [`ImaLog::parse`] read one log each;
+//! [`BootLogs::compare`] replays them together, firmware's first, and answers one [`Difference`] per
+//! quoted PCR that they don't explain, with its [`Cause`] and the event to look at. What was accepted
+//! although the specification does not allow it is a [`Quirk`] with a name; what a firmware log does
+//! that it should not is a [`Violation`] of a [`Rule`].
+//!
 //! # Formats
 //! TCG PC Client Platform Firmware Profile (PFP) 1.06, section 10: the crypto-agile log
 //! (`TCG_PCR_EVENT2`, opened by "Spec ID Event03") and the SHA-1 log before it (`TCG_PCR_EVENT`).
+//! TCG Canonical Event Log 1.0 as systemd writes it (CEL-JSON, RFC 7464), and the kernel's IMA log in
+//! both forms, of every template that is made of known fields.
 //! Deviations that real machines write are accepted only where [`Quirk`] names them.
 //!
 //! # Non-goals
-//! No I/O, no clock, no quote verification (`assay-tpm`), no policy (`assay-appraisal`), no userspace
-//! or IMA log.
+//! No I/O, no clock, no quote verification (`assay-tpm`), no policy (`assay-appraisal`).
 
 mod alg;
 mod cursor;
 mod error;
+mod exit_boot_services;
+mod ima;
+mod joined;
+mod json;
 /// Event types by name and number.
 pub mod kind;
 mod log;
 mod meaning;
 mod parse;
 mod replay;
+mod rules;
 mod spec_id;
 mod uefi;
+mod userspace;
 /// Writing logs, for generators and tests.
 pub mod write;
 
 pub use alg::HashAlg;
 pub use error::BootError;
+pub use ima::{ImaEntry, ImaFields, ImaFormat, ImaLog, ImaPrefix, boot_aggregate};
+pub use joined::{BootLogs, Cause, Comparison, Difference, LogKind};
 pub use kind::{
     EV_ACTION, EV_COMPACT_HASH, EV_CPU_MICROCODE, EV_EFI_ACTION, EV_EFI_BOOT_SERVICES_APPLICATION,
     EV_EFI_BOOT_SERVICES_DRIVER, EV_EFI_GPT_EVENT, EV_EFI_HANDOFF_TABLES, EV_EFI_HCRTM_EVENT,
@@ -42,8 +58,10 @@ pub use kind::{
 };
 pub use log::{Digest, Event, EventLog, Format, Quirk};
 pub use meaning::{ScrtmVersion, scrtm_version, secure_boot};
-pub use replay::{PcrMismatch, compare, reset_value};
+pub use replay::{PcrMismatch, compare, reset_value, reset_value_of};
+pub use rules::{Rule, Violation};
 pub use uefi::{EFI_GLOBAL_VARIABLE, EFI_IMAGE_SECURITY_DATABASE, UefiVariable};
+pub use userspace::{Content, Register, SystemdContent, UserspaceLog, UserspaceRecord};
 
 /// Longest log accepted, in bytes. Real ones have 2 to 64 KiB.
 pub const MAX_LOG_BYTES: usize = 1 << 20;
@@ -55,3 +73,10 @@ pub const MAX_EVENT_BYTES: usize = 64 << 10;
 pub const PCR_COUNT: u32 = 24;
 /// Most banks that a Spec ID event may declare; a TPM has at most a handful.
 pub const MAX_BANKS: usize = 8;
+/// Longest IMA log accepted, in bytes. A server that measures every executable writes 2 to 3 MiB.
+pub const MAX_IMA_LOG_BYTES: usize = 8 << 20;
+/// Most entries accepted in one IMA log.
+pub const MAX_IMA_ENTRIES: usize = 65_536;
+/// Longest template data accepted in an IMA entry, in bytes: kernels log whole keys, command lines
+/// and policies.
+pub const MAX_IMA_DATA_BYTES: usize = 256 << 10;
