@@ -2,8 +2,8 @@
 //! 3.3.4.3 and 3.3.4.5).
 
 use crate::coverage::{hashes, sha256_of};
-use crate::meaning::is_separator;
-use crate::{EV_EFI_BOOT_SERVICES_DRIVER, EV_EFI_RUNTIME_SERVICES_DRIVER, EventLog, HashAlg, ImageLoad};
+use crate::meaning::is_exact_separator;
+use crate::{EV_EFI_BOOT_SERVICES_DRIVER, EV_EFI_RUNTIME_SERVICES_DRIVER, EventLog, ImageLoad};
 
 const DRIVER_PCR: u32 = 2;
 const BOOT_PCR: u32 = 4;
@@ -36,7 +36,7 @@ pub fn boot_applications(log: &EventLog) -> Vec<BootApplication> {
     let extended = events.filter(|(_, event)| event.pcr == BOOT_PCR && event.is_extended());
     let mut applications = Vec::new();
     for (index, event) in extended {
-        if is_plain_separator(event, &banks) || ACTIONS.iter().any(|action| hashes(event, action, &banks)) {
+        if is_exact_separator(event, &banks) || ACTIONS.iter().any(|action| hashes(event, action, &banks)) {
             continue;
         }
         let path = ImageLoad::parse(&event.data).ok().map(|image| image.path);
@@ -45,16 +45,6 @@ pub fn boot_applications(log: &EventLog) -> Vec<BootApplication> {
         applications.push(BootApplication { event: index, sha256: sha256_of(event), path_hint });
     }
     applications
-}
-
-/// A separator whose digest is one; [`is_separator`] also takes the type's word for it.
-fn is_plain_separator(event: &crate::Event, banks: &[HashAlg]) -> bool {
-    is_separator(event) && event.is_measured_in(banks) && is_separator_data(&event.data)
-}
-
-/// PFP 1.06, section 10.4.1: four bytes of zeros, or of ones where the operating system follows.
-fn is_separator_data(data: &[u8]) -> bool {
-    matches!(data, [0, 0, 0, 0] | [0xff, 0xff, 0xff, 0xff])
 }
 
 /// How many events of PCR 2 are images by their type: information, as no digest covers a type.

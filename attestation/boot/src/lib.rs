@@ -20,6 +20,8 @@
 mod alg;
 mod applications;
 mod authority;
+/// Reference values in CoRIM.
+pub mod corim;
 mod coverage;
 mod cursor;
 mod describe;
@@ -36,6 +38,9 @@ mod meaning;
 mod os_events;
 mod parse;
 mod phases;
+/// What a good node of a release measures.
+pub mod release;
+mod release_match;
 mod replay;
 mod secure_boot;
 mod signature_list;
@@ -72,6 +77,8 @@ pub use os_events::{OsEvent, OsMeasurement, os_events, tag_name};
 pub use phases::{
     Identity, OS_SEPARATOR, PHASES, PhasePath, UserspaceMeasurement, os_separator_digest, phase_path,
 };
+pub use release::Release;
+pub use release_match::{EventAt, LogKind, MatchInput, RELEASE_PCRS, ReleaseCheck, ReleaseDifference};
 pub use replay::{PcrMismatch, compare, reset_value};
 pub use secure_boot::{KeyName, MeasuredAuthority, MeasuredKeys, SecureBootState};
 pub use signature_list::{Signature, SignatureList, SignatureType};

@@ -1,10 +1,11 @@
 //! Reading meaning from a log, digests first: an event counts only where its digest is the hash of
 //! the data that is read, and its type, which nothing covers, never decides.
 
+use crate::coverage::hashes;
 use crate::guid::guid_text;
 use crate::kind::{EV_S_CRTM_VERSION, EV_SEPARATOR};
 use crate::uefi::utf16;
-use crate::{Digest, EFI_GLOBAL_VARIABLE, Event, EventLog, UefiVariable};
+use crate::{Digest, EFI_GLOBAL_VARIABLE, Event, EventLog, HashAlg, UefiVariable};
 
 const SECURE_BOOT_PCR: u32 = 7;
 const SEPARATOR: [u8; 4] = [0; 4];
@@ -40,6 +41,13 @@ fn secure_boot_value(event: &Event) -> Option<Vec<u8>> {
 pub(crate) fn is_separator(event: &Event) -> bool {
     let hashed = |digest: &Digest| digest.alg.hash(&[&SEPARATOR]).as_ref() == Some(&digest.value);
     event.kind == EV_SEPARATOR || event.digests.iter().any(hashed)
+}
+
+/// Whether the digest is a separator's, in every bank: four zeros, or four ones where the firmware
+/// says that it booted as the operating system's loader (PFP 1.06, section 10.4.1). Unlike
+/// [`is_separator`], takes no type's word for it.
+pub(crate) fn is_exact_separator(event: &Event, banks: &[HashAlg]) -> bool {
+    [[0; 4], [0xff; 4]].iter().any(|data| hashes(event, data, banks))
 }
 
 /// What the firmware calls the version of its static root of trust.

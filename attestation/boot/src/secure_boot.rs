@@ -1,7 +1,7 @@
 //! Secure Boot as PCR 7 tells it (PFP 1.06, section 3.3.4.8): state, keys, and who vouched.
 
 use crate::coverage::{coverage_in, sha256_of};
-use crate::meaning::{is_separator, secure_boot};
+use crate::meaning::{is_exact_separator, is_separator, secure_boot};
 use crate::{
     Authority, BootError, Coverage, EFI_GLOBAL_VARIABLE, EFI_IMAGE_SECURITY_DATABASE, Event, EventLog,
     SignatureList, UefiVariable,
@@ -120,9 +120,8 @@ impl SecureBootState {
         let mut separated = false;
         for (index, event) in extended(log, SECURE_BOOT_PCR) {
             let covered = coverage_in(event, &banks);
-            if is_separator(event) {
-                separated = true;
-            } else if !state.add(index, event, covered, separated) {
+            separated |= is_separator(event);
+            if !is_exact_separator(event, &banks) && !state.add(index, event, covered, separated) {
                 state.other.push(index);
             }
         }
@@ -268,6 +267,13 @@ mod tests {
         writer.measure(7, EV_EFI_ACTION, b"DMA Protection Disabled").unwrap();
         writer.measure(7, EV_EFI_VARIABLE_AUTHORITY, &variable([9; 16], "db", &[0x30])).unwrap();
         assert_eq!(read(writer).other.len(), 2);
+    }
+
+    #[test]
+    fn a_separator_by_type_alone_is_an_unknown_event() {
+        let mut writer = good();
+        writer.event(7, EV_SEPARATOR, [9; 32], &[0; 4]).unwrap();
+        assert_eq!(read(writer).other.len(), 1);
     }
 
     #[test]
