@@ -117,12 +117,12 @@ mod tests {
     #[test]
     fn a_command_line_is_one_where_the_digest_says_so() {
         let line = wide("init=/bin/sh");
+        let ascii = read(12, EV_IPL, b"WBCL", b"WBCL");
+        assert_eq!(ascii, OsMeasurement::Other(Some("WBCL".into())));
         let read = |measured: &[u8]| read(12, EV_IPL, measured, &line);
         assert_eq!(read(&line), OsMeasurement::CommandLine("init=/bin/sh".into()));
         assert_eq!(read(&line[..line.len() - 2]), OsMeasurement::CommandLine("init=/bin/sh".into()));
         assert_eq!(read(b"x"), OsMeasurement::Other(Some("init=/bin/sh".into())));
-        let ascii = super::tests::read(12, EV_IPL, b"WBCL", b"WBCL");
-        assert_eq!(ascii, OsMeasurement::Other(Some("WBCL".into())));
     }
 
     #[test]
