@@ -10,11 +10,14 @@ pub fn advice(finding: &Finding, node: Option<&str>) -> Option<String> {
     Some(step.replace("{node}", node.unwrap_or("NODE")))
 }
 
-const ANOTHER: &str = "export the file again; if it stays so, it was changed on the way or made by other software";
+const ANOTHER: &str =
+    "export the file again; if it stays so, it was changed on the way or made by other software";
 const ENROL: &str = "run `assay-agent enrol` on the node and take the new record";
 const RESTART: &str = "restart the agent on the node: it opens a new session with new evidence";
-const FORGED: &str = "believe nothing that this node says until its owner explains it; keep the file as proof";
-const TELEMETRY: &str = "look at the GPU and its driver on the node (`assay-agent nvml`); what is wrong earns nothing";
+const FORGED: &str =
+    "believe nothing that this node says until its owner explains it; keep the file as proof";
+const TELEMETRY: &str =
+    "look at the GPU and its driver on the node (`assay-agent nvml`); what is wrong earns nothing";
 
 /// The step for a check's id. An id below another in the dotted tree shares its step.
 #[rustfmt::skip]

@@ -32,7 +32,8 @@ impl Ear {
         let signed =
             encoded(|e| e.array(4)?.str("Signature1")?.bytes(&protected)?.bytes(&[])?.bytes(&claims)?.ok());
         let signature = key.sign(&signed);
-        let body = encoded(|e| e.array(4)?.bytes(&protected)?.map(0)?.bytes(&claims)?.bytes(&signature)?.ok());
+        let body =
+            encoded(|e| e.array(4)?.bytes(&protected)?.map(0)?.bytes(&claims)?.bytes(&signature)?.ok());
         [&[TAG_SIGN1], body.as_slice()].concat()
     }
 }
@@ -51,7 +52,8 @@ fn base64url(bytes: &[u8]) -> String {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     let mut text = String::with_capacity(bytes.len().div_ceil(3) * 4);
     for chunk in bytes.chunks(3) {
-        let group = chunk.iter().fold(0u32, |sum, byte| sum << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
+        let group =
+            chunk.iter().fold(0u32, |sum, byte| sum << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
         for at in 0..=chunk.len() {
             let index = usize::try_from(group >> (18 - 6 * at) & 63).unwrap_or_default();
             text.extend(ALPHABET.get(index).map(|byte| char::from(*byte)));

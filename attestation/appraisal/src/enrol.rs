@@ -203,11 +203,7 @@ const VALID: Check =
 const IDENTITY: Check = Check { id: "identity.tpm", spec: "DESIGN 2", checked: "what stands behind the EK" };
 
 /// Appraises a record's envelope; findings say why it was not believed.
-pub(crate) fn appraise_record(
-    bytes: &[u8],
-    basis: Basis<'_>,
-    findings: &mut Findings,
-) -> Option<Enrolled> {
+pub(crate) fn appraise_record(bytes: &[u8], basis: Basis<'_>, findings: &mut Findings) -> Option<Enrolled> {
     let Basis { trust, policy, state, now_ms } = basis;
     let envelope = Envelope::decode_as(Kind::Enrolment, bytes);
     let envelope = findings.result(WELL_FORMED, "one envelope", envelope)?;

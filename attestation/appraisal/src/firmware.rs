@@ -43,7 +43,9 @@ pub fn firmware_changed(
         .filter_map(|was| now(was).map(|now| difference(was, now, vouched(node, now, state, owners))))
         .collect();
     match changed.is_empty() {
-        true => vec![Finding::new(CHANGED.id, Severity::Pass, CHANGED.spec, CHANGED.checked).saw("unchanged")],
+        true => {
+            vec![Finding::new(CHANGED.id, Severity::Pass, CHANGED.spec, CHANGED.checked).saw("unchanged")]
+        }
         false => changed,
     }
 }

@@ -88,7 +88,9 @@ impl State {
             Kind::Revocations => self.take_revocations(envelope.kid, envelope.message()?)?,
             Kind::Firmware => self.take_firmware(&envelope.message()?)?,
             other => {
-                return Err(WireError::Kind { expected: "revocations or firmware", seen: other.name() }.into());
+                return Err(
+                    WireError::Kind { expected: "revocations or firmware", seen: other.name() }.into()
+                );
             }
         }
         Ok(envelope.kind)
@@ -201,7 +203,8 @@ mod tests {
     #[test]
     fn a_list_goes_on_or_is_refused() {
         let (trust, mut state) = (trust(&[1]), State::default());
-        let mut take = |number, entries| state.take(&seal(1, Kind::Revocations, &list(number, entries)), &trust);
+        let mut take =
+            |number, entries| state.take(&seal(1, Kind::Revocations, &list(number, entries)), &trust);
         assert!(take(2, 1).is_ok());
         assert!(take(2, 1).is_ok(), "the same again");
         assert_eq!(take(1, 1), Err(StateError::Revocations(ListFault::Number { held: 2, seen: 1 })));

@@ -22,7 +22,8 @@ fn source(folder: &str) -> String {
 /// What follows `before` up to the next quotation mark, where it has the form of an id.
 fn ids(text: &str, before: &str) -> BTreeSet<String> {
     let id = |rest: &str| rest.split('"').next().unwrap().to_owned();
-    let form = |id: &String| id.contains('.') && id.bytes().all(|b| b.is_ascii_lowercase() || b"-.".contains(&b));
+    let form =
+        |id: &String| id.contains('.') && id.bytes().all(|b| b.is_ascii_lowercase() || b"-.".contains(&b));
     text.split(before).skip(1).map(id).filter(form).collect()
 }
 

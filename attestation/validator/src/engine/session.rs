@@ -40,8 +40,7 @@ impl Engine {
         }
         let (trust, policy) = (&self.parts.trust, &self.parts.policy);
         let state = State { known, ..State::default() };
-        let appraised =
-            open_session(&opening.bytes, trust, policy, &state, now_ms, Some(&opening.challenge));
+        let appraised = open_session(&opening.bytes, trust, policy, &state, now_ms, Some(&opening.challenge));
         match appraised {
             Ok((_, Some(open))) => self.accept_session(opening, &open, now_ms).map(Ok),
             Ok((appraisal, None)) => Ok(Err(rejected(&appraisal))),

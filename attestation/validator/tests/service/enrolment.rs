@@ -29,7 +29,8 @@ fn a_node_enrols_and_its_record_verifies_offline() {
     let server = Server::start();
     let node = Node::enrolled(&server, &mut server.client(), 1);
     let policy = Policy::builtin("development").unwrap();
-    let appraisal = appraise(&node.record, &server.trust(), &policy, &State::default(), server.now_ms()).unwrap();
+    let appraisal =
+        appraise(&node.record, &server.trust(), &policy, &State::default(), server.now_ms()).unwrap();
     assert!(appraisal.accepted(), "{:?}", appraisal.findings);
     let known = server.store().enrolled_nodes().unwrap();
     assert_eq!(known.len(), 1);

@@ -35,7 +35,8 @@ fn attack(lab: &Lab, name: &str, file: &[u8], seed: u64) {
         positions(file.len(), &mut rng).into_iter().map(|at| (at, flip(file, at, &mut rng))).collect();
     let (trust, policy, now) = (&lab.trust, &lab.policy, lab.unix_ms);
     let verdict = |bytes: &[u8]| {
-        let outcome = catch_unwind(AssertUnwindSafe(|| appraise(bytes, trust, policy, &State::default(), now)));
+        let outcome =
+            catch_unwind(AssertUnwindSafe(|| appraise(bytes, trust, policy, &State::default(), now)));
         outcome.map_or("panic", |appraised| match appraised {
             Ok(appraisal) if appraisal.accepted() => "accepted",
             _ => "refused",
