@@ -29,8 +29,9 @@ where
         return Err(WireError::TooLong { what, len: bytes.len(), limit });
     }
     // A byte of input may become a decoded value of many; what is too short for too many items is not counted.
-    if bytes.len() > limits::ITEMS {
-        check(bytes).map_err(|(fault, offset)| WireError::Cbor { what, fault, offset })?;
+    let items = limits::ITEMS.max(limit / limits::BYTES_PER_ITEM);
+    if bytes.len() > items {
+        check_items(bytes, items).map_err(|(fault, offset)| WireError::Cbor { what, fault, offset })?;
     }
     // What decodes and encodes to the same bytes is their one encoding. The slower walk that names
     // the broken rule is for the others.
@@ -54,12 +55,16 @@ fn shape(what: &'static str, error: &minicbor::decode::Error) -> WireError {
 }
 
 /// Checks that `bytes` are one deterministic CBOR item of the kinds that Assay uses, of at most
-/// [`limits::ITEMS`] items in all.
+/// [`limits::ITEMS`] items, itself counted.
 ///
 /// # Errors
 /// The broken rule and the offset of the item that breaks it.
 pub fn check(bytes: &[u8]) -> std::result::Result<(), (CborFault, usize)> {
-    match (Walk { bytes, items: 0 }).item(0, 0)? {
+    check_items(bytes, limits::ITEMS)
+}
+
+fn check_items(bytes: &[u8], items: usize) -> std::result::Result<(), (CborFault, usize)> {
+    match (Walk { bytes, items }).item(0, 0)? {
         end if end == bytes.len() => Ok(()),
         end => Err((CborFault::Trailing, end)),
     }
@@ -70,7 +75,7 @@ type Step = std::result::Result<usize, (CborFault, usize)>;
 /// A way through the items of an input.
 struct Walk<'a> {
     bytes: &'a [u8],
-    /// Items begun so far.
+    /// How many items may still begin.
     items: usize,
 }
 
@@ -80,10 +85,7 @@ impl Walk<'_> {
         if depth > limits::DEPTH {
             return Err((CborFault::Depth, at));
         }
-        if self.items >= limits::ITEMS {
-            return Err((CborFault::Items, at));
-        }
-        self.items += 1;
+        self.items = self.items.checked_sub(1).ok_or((CborFault::Items, at))?;
         let bytes = self.bytes;
         let initial = *bytes.get(at).ok_or((CborFault::Truncated, at))?;
         let (major, short) = (initial >> 5, initial & 0x1f);
@@ -254,9 +256,14 @@ mod tests {
         let offset = over.len() - 1;
         assert_eq!(check(&fits), Ok(()));
         assert_eq!(check(&over), Err((CborFault::Items, offset)));
-        let read = |bytes: &[u8]| from_slice::<Vec<minicbor::bytes::ByteVec>>("list", bytes, usize::MAX);
+        let read =
+            |bytes: &[u8]| from_slice::<Vec<minicbor::bytes::ByteVec>>("list", bytes, limits::ENVELOPE);
         assert_eq!(read(&fits).map(|list| list.len()), Ok(limits::ITEMS - 1));
         assert_eq!(read(&over), Err(WireError::Cbor { what: "list", fault: CborFault::Items, offset }));
+        // A limit above an envelope's brings its items with it.
+        let state = (limits::ITEMS + 1) * limits::BYTES_PER_ITEM;
+        let read = |limit| from_slice::<Vec<minicbor::bytes::ByteVec>>("list", &over, limit).is_ok();
+        assert_eq!([read(state - 1), read(state)], [false, true]);
     }
 
     #[test]

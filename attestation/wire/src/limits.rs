@@ -13,4 +13,6 @@ pub const CERTIFICATE: usize = 8 << 10;
 /// Nesting of arrays and maps.
 pub const DEPTH: usize = 12;
 /// Items in one message, keys and values counted: a decoded item may take many times its encoding.
-pub const ITEMS: usize = 1 << 16;
+pub const ITEMS: usize = ENVELOPE / BYTES_PER_ITEM;
+/// Bytes of a limit that bring one item with them, where the limit is above an envelope's.
+pub const BYTES_PER_ITEM: usize = 16;

@@ -26,17 +26,19 @@ mod cpu;
 mod enrolment;
 mod files;
 mod mutate;
+mod references;
 mod seeds;
 mod tpm;
 mod wire;
 mod world;
 
 pub use appraisal::{Arrival, claim, evidence};
-pub use boot::{eventlog, uefi};
+pub use boot::{eventlog, ima, uefi, userspace_log};
 pub use cpu::thread_time;
 pub use enrolment::{certificate, enrolment};
-pub use files::{policy, trust};
+pub use files::{policy, state, trust};
 pub use mutate::mutations;
+pub use references::{corim, release};
 pub use seeds::{corpus_dir, data, seeds};
 pub use tpm::attest;
 pub use wire::{MESSAGES, envelope, message};
@@ -50,14 +52,19 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("attest", attest),
     ("certificate", certificate),
     ("claim", claim),
+    ("corim", corim),
     ("enrolment", enrolment),
     ("envelope", envelope),
     ("eventlog", eventlog),
     ("evidence", evidence),
+    ("ima", ima),
     ("message", message),
     ("policy", policy),
+    ("release", release),
+    ("state", state),
     ("trust", trust),
     ("uefi", uefi),
+    ("userspace_log", userspace_log),
 ];
 
 /// The target of this name.

@@ -4,8 +4,9 @@ use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use assay_appraisal::Policy;
-use assay_boot::EventLog;
+use assay_appraisal::{Policy, State};
+use assay_boot::release::{Pcr7Digest, Pcr7Event, PhaseValue};
+use assay_boot::{EventLog, Release};
 use assay_ledger::firmware::{FirmwareSet, FirmwareTable};
 use assay_ledger::owner::OwnerTransfer;
 use assay_ledger::protocol::{Accepted, ChallengeRequest, Records, Refusal, SessionChallenge};
@@ -50,7 +51,14 @@ fn made(target: &str, world: &World) -> Vec<Vec<u8>> {
             arrivals.into_iter().chain(further).map(|(arrival, bytes)| arriving(arrival, &bytes)).collect()
         }
         "message" => messages(world),
-        "policy" => Policy::BUILTIN.iter().map(|(_, text)| text.as_bytes().to_vec()).collect(),
+        "release" => vec![cbor::to_vec(&release())],
+        "corim" => release().to_corim().into_iter().collect(),
+        "state" => vec![State::default().to_cbor(), state().to_cbor()],
+        "policy" => {
+            let texts = Policy::BUILTIN.iter().map(|(_, text)| text.as_bytes().to_vec());
+            let canonical = Policy::BUILTIN.iter().filter_map(|(_, text)| Policy::parse(text).ok());
+            texts.chain(canonical.map(|policy| policy.to_cbor())).collect()
+        }
         "trust" => vec![world.trust.to_toml().into_bytes()],
         "uefi" => event_data(&firmware(world)),
         _ => vec![],
@@ -90,7 +98,8 @@ fn messages(world: &World) -> Vec<Vec<u8>> {
     let revoked = Revocation { kind: RevokedKind::Node, digest, at_ms: 1, reason: "lost".into() };
     let set = FirmwareSet { pcr0: digest, owners: 3, first_ms: 1, name: "N1".into() };
     let refusal = Refusal { code: "a.b".into(), message: "c".into() };
-    let others: [(&str, Vec<u8>); 11] = [
+    let others: [(&str, Vec<u8>); 12] = [
+        ("release", cbor::to_vec(&release())),
         ("enrol request", cbor::to_vec(&enrolment.request)),
         ("enrol challenge", cbor::to_vec(&enrolment.challenge)),
         ("enrol answer", cbor::to_vec(&enrolment.answer)),
@@ -107,6 +116,38 @@ fn messages(world: &World) -> Vec<Vec<u8>> {
         ("firmware", cbor::to_vec(&FirmwareTable { issued_ms: 1, sets: vec![set] })),
     ];
     sealed.chain(others.into_iter().map(|(name, bytes)| input(nth(name), bytes))).collect()
+}
+
+/// A release with every list filled.
+fn release() -> Release {
+    let digest = Digest([9; 32]);
+    Release {
+        name: "os".into(),
+        version: "1.2".into(),
+        number: 12,
+        minimum: 3,
+        issued_ms: 1_000,
+        expires_ms: 2_000_000,
+        kernel_boot: vec![PhaseValue { path: "enter-initrd".into(), value: digest }],
+        applications: vec![digest],
+        secure_boot: Pcr7Event::ALL.map(|event| Pcr7Digest { event, digest }).to_vec(),
+        overrides: vec![digest],
+        extensions: vec![digest],
+        root_hash: digest,
+        agent: digest,
+        command_line: Some("ro systemd.import_credentials=no".into()),
+    }
+}
+
+fn state() -> State {
+    let digest = Digest([9; 32]);
+    let head = world().session.head();
+    State {
+        known: Some(head),
+        revocations: [(digest, RevocationList { number: 1, issued_ms: 1, entries: vec![] })].into(),
+        firmware: [(digest, 3)].into(),
+        approved_firmware: [(digest, digest)].into(),
+    }
 }
 
 /// The data of every event, each once.
@@ -157,6 +198,9 @@ fn from_file(target: &str, path: &Path, bytes: Vec<u8>) -> Vec<Vec<u8>> {
         "evidence" if is_ima => vec![arriving(Arrival::Ima, &bytes)],
         "evidence" if is_userspace => vec![arriving(Arrival::Userspace, &bytes)],
         "uefi" if is_log => event_data(&bytes),
+        "ima" if is_ima => vec![bytes],
+        "userspace_log" if is_userspace => vec![bytes],
+        "corim" if text.contains("/corim/") => vec![bytes],
         "certificate" if is_certificate => vec![bytes],
         "attest" if text.ends_with(".json") => {
             hex_strings(&serde_json::from_slice(&bytes).unwrap_or_default())

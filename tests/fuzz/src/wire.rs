@@ -1,5 +1,6 @@
 //! Our own encoding: envelopes and every message.
 
+use assay_boot::Release;
 use assay_ledger::anchor::Anchor;
 use assay_ledger::beacon::Beacon;
 use assay_ledger::beat::Beat;
@@ -22,7 +23,7 @@ type Reader = fn(&[u8]);
 
 /// Every message, in the order of [`message`]'s first byte: with the kind of envelope that carries it,
 /// if one does.
-pub const MESSAGES: [(&str, Option<Kind>, Reader); 21] = [
+pub const MESSAGES: [(&str, Option<Kind>, Reader); 22] = [
     ("enrolment record", Some(Kind::Enrolment), one::<EnrolmentRecord>),
     ("evidence", Some(Kind::Evidence), one::<Evidence>),
     ("beat", Some(Kind::Beat), one::<Beat>),
@@ -36,6 +37,7 @@ pub const MESSAGES: [(&str, Option<Kind>, Reader); 21] = [
     ("revocations", Some(Kind::Revocations), one::<RevocationList>),
     ("owner transfer", Some(Kind::OwnerTransfer), one::<OwnerTransfer>),
     ("firmware", Some(Kind::Firmware), one::<FirmwareTable>),
+    ("release", Some(Kind::Release), one::<Release>),
     ("enrol request", None, one::<EnrolRequest>),
     ("enrol challenge", None, one::<EnrolChallenge>),
     ("enrol answer", None, one::<EnrolAnswer>),

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::OnceLock;
 
-use assay_appraisal::{Appraisal, Policy, Trust, appraise};
+use assay_appraisal::{Appraisal, Policy, State, Trust, appraise};
 use assay_ledger::enrolment::{EnrolAnswer, EnrolChallenge, EnrolRequest};
 use assay_ledger::session::Evidence;
 use assay_tests::{Lab, Paper, Session, accepted, answer_knowing, gpu};
@@ -98,7 +98,7 @@ impl World {
 
     /// The verdict on an exported file; `None` for bytes that are none.
     pub fn appraise(&self, bytes: &[u8]) -> Option<Appraisal> {
-        appraise(bytes, &self.trust, &self.policy, self.now_ms).ok()
+        appraise(bytes, &self.trust, &self.policy, &State::default(), self.now_ms).ok()
     }
 
     /// The payload of an envelope of this world.

@@ -56,4 +56,21 @@ macro_rules! targets {
     };
 }
 
-targets!(attest, certificate, claim, enrolment, envelope, eventlog, evidence, message, policy, trust, uefi,);
+targets!(
+    attest,
+    certificate,
+    claim,
+    corim,
+    enrolment,
+    envelope,
+    eventlog,
+    evidence,
+    ima,
+    message,
+    policy,
+    release,
+    state,
+    trust,
+    uefi,
+    userspace_log,
+);

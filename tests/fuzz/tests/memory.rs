@@ -14,7 +14,7 @@ static MEMORY: PeakAlloc = PeakAlloc;
 /// encodings to compare with. A short item may decode to a value of many bytes, but there are no more
 /// of them than [`limits::ITEMS`].
 fn limit(len: usize) -> usize {
-    (64 << 10) + (64 * len).min((4 << 20) + 8 * len)
+    (64 << 10) + (64 * len).min((12 << 20) + 8 * len)
 }
 
 /// Bytes held at the worst moment of `work` beyond what was held before it.
