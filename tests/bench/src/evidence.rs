@@ -13,7 +13,7 @@ use p256::ecdsa::signature::Verifier as _;
 use crate::row;
 
 /// Pairs of runs; ours and the rival's alternate, and each side's median is compared.
-const ROUNDS: usize = 201;
+pub(crate) const ROUNDS: usize = 201;
 /// The firmware log of a server with an ordinary option ROM.
 const LOG_BYTES: usize = 27 << 10;
 

@@ -5,6 +5,7 @@
 
 mod beats;
 mod evidence;
+mod ima;
 mod processes;
 mod wasm;
 
@@ -15,6 +16,7 @@ fn main() -> ExitCode {
     beats::sizes();
     beats::verification();
     evidence::appraisal();
+    ima::replay();
     if std::env::args().any(|argument| argument == "--quick") {
         return ExitCode::SUCCESS;
     }

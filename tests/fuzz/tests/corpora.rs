@@ -1,10 +1,12 @@
 //! Every target over its seeds and over mutations of them.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
+use std::fs;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::time::Duration;
 
-use assay_fuzz::{Target, data, mutations, seeds, target, thread_time};
+use assay_fuzz::{TARGETS, Target, data, mutations, seeds, target, thread_time};
 
 /// At least this many mutations of every target, however slow the machine.
 const LEAST: usize = 300;
@@ -40,6 +42,24 @@ fn holds(name: &str) {
     eprintln!("{name}: {} seeds, {count} mutations", seeds.len());
 }
 
+#[test]
+fn every_target_is_a_libfuzzer_binary_and_nothing_else_is() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cargo-fuzz");
+    let manifest = fs::read_to_string(folder.join("Cargo.toml")).unwrap();
+    let listed: Vec<_> =
+        manifest.lines().filter_map(|line| line.strip_prefix("path = \"fuzz_targets/")).collect();
+    let mut files: Vec<_> = TARGETS.iter().map(|(name, _)| format!("{name}.rs")).collect();
+    for (name, _) in TARGETS {
+        let source = fs::read_to_string(folder.join(format!("fuzz_targets/{name}.rs"))).unwrap();
+        assert!(source.ends_with(&format!("assay_fuzz::{name}(data));\n")), "{source}");
+    }
+    let mut listed: Vec<_> = listed.iter().map(|path| path.trim_end_matches('"').to_owned()).collect();
+    listed.sort();
+    files.sort();
+    assert_eq!(listed, files);
+    assert_eq!(fs::read_dir(folder.join("fuzz_targets")).unwrap().count(), TARGETS.len());
+}
+
 macro_rules! targets {
     ($($name:ident),* $(,)?) => {
         $(#[test]
@@ -50,7 +70,7 @@ macro_rules! targets {
         #[test]
         fn every_target_is_run_here() {
             let here = [$(stringify!($name)),*];
-            let known: Vec<_> = assay_fuzz::TARGETS.iter().map(|(name, _)| *name).collect();
+            let known: Vec<_> = TARGETS.iter().map(|(name, _)| *name).collect();
             assert_eq!(here[..], known[..]);
         }
     };
