@@ -75,6 +75,8 @@ pub(super) async fn enrol(
     let request = EnrolRequest {
         ek_certificates: carried(&identity.ek_certificates),
         ek_chain: carried(&identity.ek_chain),
+        platform_certificates: carried(&identity.platform_certificates),
+        device_certificates: carried(&identity.device_certificates),
         ..EnrolRequest::new(ek, ak, keys.sign.verifying_key(), keys.sealing_public())
     };
     let challenge = validator.enrol(port, &request).await?;
@@ -122,7 +124,16 @@ mod tests {
             spec_year: 2024,
         };
         let (ek_public, ak_public) = (vec![1, 2], vec![3]);
-        Identity { ek_public, ek_certificates: vec![], ek_chain: vec![], ak_public, properties }
+        Identity {
+            ek_public,
+            ek_certificates: vec![],
+            ek_chain: vec![],
+            platform_certificates: vec![],
+            device_certificates: vec![],
+            skipped: vec![],
+            ak_public,
+            properties,
+        }
     }
 
     fn record() -> EnrolmentRecord {
