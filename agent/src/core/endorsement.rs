@@ -162,6 +162,8 @@ pub(super) fn give(node: &Node, file: &str) -> Answer {
             return Answer::refused("ledger.failed", error.to_string());
         }
     }
+    // The TPM is asked again, so that no certificate stays that was given before.
+    *node.identity.borrow_mut() = None;
     node.renew("the owner gave an endorsement certificate");
     Answer::Taken
 }

@@ -71,8 +71,8 @@ async fn pursue(
         match attempt(node, validator, identity, keys).await {
             Ok(()) => {
                 log::info!("enrolled with validator {}, too", validator.name);
-                if first.is_none() {
-                    // The open session's evidence went out without this record.
+                if first.as_ref().is_none_or(mpsc::Sender::is_closed) {
+                    // Nobody waited for this record: the session's evidence is without it.
                     node.renew("another validator has enrolled this node");
                 }
                 return;

@@ -109,6 +109,7 @@ fn tell(node: &Node, fault: &OpenFault) {
 async fn open(node: &Rc<Node>) -> Result<Digest, OpenFault> {
     let identity = node.watch_tpm(node.identity().await)?;
     let validator = online(node).await;
+    node.renewal.set(None);
     let identity = endorsement::complete(node, identity).await;
     let keys = SessionKeys::generate()?;
     let public = (keys.sign.verifying_key(), keys.sealing_public());
@@ -208,8 +209,6 @@ async fn accepted(node: &Node, id: &Digest) -> bool {
 
 /// Beats until the session is lost or the node stops.
 async fn run(node: &Rc<Node>, stop: &mut watch::Receiver<bool>) {
-    // What was asked of an earlier session is done.
-    node.renewal.set(None);
     // The beacon under which the session was opened may ask for an anchor itself.
     anchors::anchor_if_due(node);
     let mut ticks = interval(Duration::from_millis(node.config.cadence.beat_ms));
