@@ -24,19 +24,3 @@ pub fn enrolment(data: &[u8]) {
         check_answer(&request, &fixture.challenge, &fixture.secret.0, &fixture.answer, trust, policy, now);
     assert_eq!(enrolled.is_ok(), request == fixture.request, "{:?}", enrolled.err());
 }
-
-/// An EK certificate as a node sends it: it never makes the TPM more than it is, and one that does not
-/// hold the EK's key is refused.
-pub fn certificate(data: &[u8]) {
-    let mut request = world().enrolment.request.clone();
-    request.ek_certificates = vec![data.to_vec().into()];
-    let first = check_request(&request);
-    let again = check_request(&request);
-    match (first, again) {
-        (Ok(first), Ok(again)) => {
-            assert_eq!((first.node, first.class, first.model), (again.node, again.class, again.model));
-        }
-        (Err(first), Err(again)) => assert_eq!(first, again),
-        _ => panic!("checked twice, two results"),
-    }
-}

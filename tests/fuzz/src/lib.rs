@@ -22,6 +22,7 @@
 
 mod appraisal;
 mod boot;
+mod certificates;
 mod cpu;
 mod enrolment;
 mod files;
@@ -34,8 +35,9 @@ mod world;
 
 pub use appraisal::{Arrival, claim, evidence};
 pub use boot::{eventlog, ima, uefi, userspace_log};
+pub use certificates::{certificate, platform_certificate};
 pub use cpu::thread_time;
-pub use enrolment::{certificate, enrolment};
+pub use enrolment::enrolment;
 pub use files::{policy, state, trust};
 pub use mutate::mutations;
 pub use references::{corim, release};
@@ -59,6 +61,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("evidence", evidence),
     ("ima", ima),
     ("message", message),
+    ("platform_certificate", platform_certificate),
     ("policy", policy),
     ("release", release),
     ("state", state),

@@ -12,6 +12,7 @@ use assay_ledger::owner::OwnerTransfer;
 use assay_ledger::protocol::{Accepted, ChallengeRequest, Records, Refusal, SessionChallenge};
 use assay_ledger::revocation::{Revocation, RevocationList, RevokedKind};
 use assay_wire::{Digest, Envelope, cbor};
+use assay_x509::Store;
 use serde_json::Value;
 
 use crate::{Arrival, MESSAGES, World, world};
@@ -34,7 +35,10 @@ pub fn corpus_dir() -> PathBuf {
 fn made(target: &str, world: &World) -> Vec<Vec<u8>> {
     match target {
         "attest" => tpm_structures(world),
-        "certificate" => vec![],
+        "certificate" => {
+            let shipped = Store::builtin().unwrap();
+            shipped.entries().iter().map(|entry| entry.certificate.der().to_vec()).collect()
+        }
         "claim" => [(0, world.claim.clone()), (0, world.receipt.clone())]
             .into_iter()
             .chain([(1, World::payload(&world.claim)), (2, World::payload(&world.receipt))])
@@ -201,7 +205,7 @@ fn from_file(target: &str, path: &Path, bytes: Vec<u8>) -> Vec<Vec<u8>> {
         "ima" if is_ima => vec![bytes],
         "userspace_log" if is_userspace => vec![bytes],
         "corim" if text.contains("/corim/") => vec![bytes],
-        "certificate" if is_certificate => vec![bytes],
+        "certificate" | "platform_certificate" if is_certificate => vec![bytes],
         "attest" if text.ends_with(".json") => {
             hex_strings(&serde_json::from_slice(&bytes).unwrap_or_default())
         }
