@@ -6,11 +6,11 @@
 use std::hint::black_box;
 use std::process::ExitCode;
 
-use assay_appraisal::{Policy, Trust, appraise};
+use assay_appraisal::{Policy, State, Trust, appraise};
 
 fn report(file: &[u8], trust: &str, policy: &str, now_ms: u64) -> Option<String> {
     let (trust, policy) = (Trust::parse(trust).ok()?, Policy::parse(policy).ok()?);
-    let appraisal = appraise(file, &trust, &policy, now_ms).ok()?;
+    let appraisal = appraise(file, &trust, &policy, &State::default(), now_ms).ok()?;
     serde_json::to_string(&appraisal.report()).ok()
 }
 
