@@ -20,9 +20,9 @@ pub(crate) fn replay() {
     let ours = || ImaLog::parse(&log).is_ok_and(|log| log.replay(HashAlg::Sha256).len() == 1);
     let theirs = || Sha256::digest(&log).iter().any(|byte| *byte != 0);
     let rate = |took: Duration| log.len() as f64 / took.as_secs_f64() / 1e6;
-    let (took, bare) = medians(&ours, theirs);
+    let (took, bare) = medians(ours, theirs);
     row(&format!("IMA log, {ENTRIES} entries, {ROUNDS} runs"), rate(took), rate(bare), "MB/s");
-    let (took, bare) = medians(&ours, || extended(&entries));
+    let (took, bare) = medians(ours, || extended(&entries));
     row("IMA log, against its entries' hashes", rate(took), rate(bare), "MB/s");
 }
 
