@@ -12,10 +12,12 @@ use assay_wire::{Digest, Envelope, Kind, limits};
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 
+use crate::appraise::Basis;
 use crate::ek::{self, EkCertificate};
 use crate::facts::NodeFacts;
 use crate::finding::{Check, Finding, Findings, Severity};
 use crate::policy::Policy;
+use crate::revoked::check_revoked;
 use crate::session::digest_of;
 use crate::trust::Trust;
 
@@ -201,12 +203,8 @@ const VALID: Check =
 const IDENTITY: Check = Check { id: "identity.tpm", spec: "DESIGN 2", checked: "what stands behind the EK" };
 
 /// Appraises a record's envelope; findings say why it was not believed.
-pub(crate) fn appraise_record(
-    bytes: &[u8],
-    trust: &Trust,
-    now_ms: u64,
-    findings: &mut Findings,
-) -> Option<Enrolled> {
+pub(crate) fn appraise_record(bytes: &[u8], basis: Basis<'_>, findings: &mut Findings) -> Option<Enrolled> {
+    let Basis { trust, policy, state, now_ms } = basis;
     let envelope = Envelope::decode_as(Kind::Enrolment, bytes);
     let envelope = findings.result(WELL_FORMED, "one envelope", envelope)?;
     let Some(validator) = trust.validators.get(&envelope.kid) else {
@@ -224,7 +222,10 @@ pub(crate) fn appraise_record(
         return None;
     }
     let (ak, ek, certificate) = findings.result(KEYS, record.class.name(), keys(&record))?;
-    validity(&record, now_ms, findings);
+    if !check_revoked(&record.node, &envelope.hash(), trust, state, now_ms, findings) {
+        return None;
+    }
+    validity(&record, now_ms, policy.skew_ms, findings);
     let class = match ek::class(certificate.as_ref(), Some(record.firmware_version)) {
         TpmClass::Virtual => TpmClass::Virtual,
         _ => record.class,
@@ -259,11 +260,10 @@ fn keys(record: &EnrolmentRecord) -> Result<(AttestationKey, Public, Option<EkCe
     Ok((ak, ek, certificate))
 }
 
-fn validity(record: &EnrolmentRecord, now_ms: u64, findings: &mut Findings) {
-    // Clocks of validator and verifier may differ a little; five minutes is the usual allowance.
-    const SKEW_MS: u64 = 300_000;
+/// Clocks of validator and verifier may differ a little.
+fn validity(record: &EnrolmentRecord, now_ms: u64, skew_ms: u64, findings: &mut Findings) {
     let (from, to) = (record.issued_ms, record.expires_ms);
-    match from <= now_ms.saturating_add(SKEW_MS) && now_ms < to {
+    match from <= now_ms.saturating_add(skew_ms) && now_ms < to {
         true => findings.pass(VALID, format!("{} days left", (to - now_ms) / 86_400_000)),
         false => findings.fail(VALID, Severity::Fatal, format!("{from}..{to} ms"), format!("{now_ms} ms")),
     }

@@ -104,6 +104,10 @@ pub struct UptimeFacts {
     pub powered_s: u64,
     /// Seconds that validators observed.
     pub reachable_s: u64,
+    /// First bound of the claim, in Unix ms.
+    pub from_ms: u64,
+    /// Last bound of the claim, in Unix ms.
+    pub to_ms: u64,
     /// From the first to the last bound of the claim, in seconds.
     pub span_s: u64,
     /// Receipts of this many operators were asked for.

@@ -1,6 +1,6 @@
 //! Enrolment: who gets a record, and how often.
 
-use assay_appraisal::{Policy, appraise};
+use assay_appraisal::{Policy, State, appraise};
 use assay_ledger::enrolment::{EnrolAnswer, EnrolChallenge};
 use assay_ledger::protocol::{ENROL, ENROL_ANSWER};
 use assay_validator::config::Limits;
@@ -29,7 +29,8 @@ fn a_node_enrols_and_its_record_verifies_offline() {
     let server = Server::start();
     let node = Node::enrolled(&server, &mut server.client(), 1);
     let policy = Policy::builtin("development").unwrap();
-    let appraisal = appraise(&node.record, &server.trust(), &policy, server.now_ms()).unwrap();
+    let appraisal =
+        appraise(&node.record, &server.trust(), &policy, &State::default(), server.now_ms()).unwrap();
     assert!(appraisal.accepted(), "{:?}", appraisal.findings);
     let known = server.store().enrolled_nodes().unwrap();
     assert_eq!(known.len(), 1);
