@@ -51,7 +51,7 @@ fn step(id: &str) -> Option<&'static str> {
         "boot.release" => "install a release that the trust file's signers name, or add the release to the trust file",
         "boot.firmware-changed" => "firmware changed since enrolment: if you updated it, approve with `assay-validator approve firmware {node}`; if not, look at the machine",
         "policy.firmware" => "update the TPM's firmware with its vendor's tool, then enrol again",
-        "policy.floor" => "see which axis is too low: pin the EK or use a TPM with a vendor certificate for I, an appliance release for P, a proof of GPU for G",
+        "policy.floor" => "see which axis is too low: for I pin this EK with `[[pinned]] node = \"{node}\"` in the trust file or use a TPM with a vendor certificate, for P boot an appliance release, for G pass a proof of GPU",
         "claim.form" | "claim.signature" | "claim.beacons" | "claim.jobs" | "chain.beacon" | "receipts.signature" => ANOTHER,
         "claim.node" | "claim.order" | "claim.overlap" | "claim.stated" => FORGED,
         "chain.unbroken" | "receipts.match" | "anchor.attested" | "anchor.slot" | "anchor.order" => FORGED,

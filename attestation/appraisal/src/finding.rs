@@ -65,7 +65,7 @@ pub struct Finding {
     pub spec: &'static str,
     /// The log event that differs, where it is known.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub event: Option<EventRef>,
+    pub event: Option<Box<EventRef>>,
 }
 
 impl Finding {
@@ -95,7 +95,7 @@ impl Finding {
 
     /// The same finding, with the log event that differs.
     pub fn at_event(mut self, event: EventRef) -> Self {
-        self.event = Some(event);
+        self.event = Some(Box::new(event));
         self
     }
 }

@@ -124,7 +124,7 @@ struct VerifyArgs {
     /// The key that signs the token: a validator's `validator.key`.
     #[arg(long, value_name = "FILE", requires = "ear")]
     key: Option<PathBuf>,
-    /// Where the token goes; written for every verdict, over what is there.
+    /// A new file for the token; written for every verdict.
     #[arg(long, value_name = "FILE", requires = "ear")]
     out: Option<PathBuf>,
     /// Print JSON: an object for one file, an array for several.

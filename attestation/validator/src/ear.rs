@@ -21,6 +21,8 @@ pub enum Format {
 
 /// Signs the result with the key in a file and writes the token; the same result gives the same bytes.
 ///
+/// A file that is there is left alone: a token of yesterday, or a key, is never taken for or lost to this one.
+///
 /// # Errors
 /// [`Error::ReadFile`] or [`Error::Config`] for the key, [`Error::WriteFile`] for the token.
 pub fn export(appraisal: &Appraisal, format: Format, key: &Path, out: &Path) -> Result<(), Error> {
@@ -31,8 +33,7 @@ pub fn export(appraisal: &Appraisal, format: Format, key: &Path, out: &Path) -> 
     };
     OpenOptions::new()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .open(out)
         .and_then(|mut file| file.write_all(&token))
         .map_err(|source| Error::WriteFile { path: out.to_owned(), source })

@@ -230,7 +230,9 @@ fn verify_writes_the_same_token_again() {
         let time = civil::format(server.now_ms());
         let args = ["verify", "--trust", text(&trust), "--time", &time, "--ear", format];
         let exit = code(&[&args[..], &["--key", text(&key), "--out", text(&out), text(file)]].concat());
-        (exit, std::fs::read(&out).unwrap())
+        let token = std::fs::read(&out).unwrap();
+        std::fs::remove_file(&out).unwrap();
+        (exit, token)
     };
     for format in ["jwt", "cwt"] {
         let first = export(format, &evidence);
@@ -241,4 +243,7 @@ fn verify_writes_the_same_token_again() {
     assert_eq!(code(&one), 2, "no key");
     let two = ["--key", text(&key), "--out", text(&out), text(&evidence)];
     assert_eq!(code(&[&one[..], &two].concat()), 2, "two files");
+    let over = [&one[..], &["--key", text(&key), "--out", text(&key)]].concat();
+    let before = std::fs::read(&key).unwrap();
+    assert_eq!((code(&over), std::fs::read(&key).unwrap()), (3, before), "nothing is overwritten");
 }
