@@ -1,5 +1,5 @@
-//! Measured-boot event logs: what a machine's firmware says it measured, parsed, replayed, and held
-//! against the PCR values that a TPM quoted.
+//! Measured-boot event logs: what a machine's firmware, userspace and kernel say they measured, parsed,
+//! replayed, and held against the PCR values that a TPM quoted.
 //!
 //! # Trust boundary
 //! A log is a *claim*. Nothing in it is true until [`EventLog::replay`] ends at quoted PCR values, and
@@ -8,9 +8,18 @@
 //! [`scrtm_version`]) keep to that rule. Bytes come from the machine under suspicion: the parser is
 //! total, bounded by the constants below, and answers a value or a [`BootError`] with field and offset.
 //!
+//! # From bytes to a verdict
+//! [`EventLog::parse`], [`UserspaceLog::parse`] and [`ImaLog::parse`] read one log each;
+//! [`BootLogs::compare`] replays them together, firmware's first, and answers one [`Difference`] per
+//! quoted PCR that they don't explain, with its [`Cause`] and the event to look at. What was accepted
+//! although the specification does not allow it is a [`Quirk`] with a name; what a firmware log does
+//! that it should not is a [`Violation`] of a [`Rule`].
+//!
 //! # Formats
 //! TCG PC Client Platform Firmware Profile (PFP) 1.06, section 10: the crypto-agile log
 //! (`TCG_PCR_EVENT2`, opened by "Spec ID Event03") and the SHA-1 log before it (`TCG_PCR_EVENT`).
+//! TCG Canonical Event Log 1.0 as systemd writes it (CEL-JSON, RFC 7464), and the kernel's IMA log in
+//! both forms, of every template that is made of known fields.
 //! Deviations that real machines write are accepted only where [`Quirk`] names them.
 //!
 //! # Non-goals
