@@ -22,13 +22,18 @@
 //! both forms, of every template that is made of known fields.
 //! Deviations that real machines write are accepted only where [`Quirk`] names them.
 //!
+//! # Meaning
+//! [`SecureBootState`], [`boot_applications`], [`Uki`], [`os_events`], [`phase_path`] and
+//! [`virtualization_hints`] say what events stand for, [`describe`] puts any event in words, and
+//! [`Release::compare`] holds a machine against reference values. Structures inside events come from
+//! the UEFI specification, 2.10.
+//!
 //! # Non-goals
 //! No I/O, no clock, no quote verification (`assay-tpm`), no policy (`assay-appraisal`).
 
 mod alg;
 mod applications;
 mod authority;
-/// Reference values in CoRIM.
 pub mod corim;
 mod coverage;
 mod cursor;
@@ -50,7 +55,6 @@ mod meaning;
 mod os_events;
 mod parse;
 mod phases;
-/// What a good node of a release measures.
 pub mod release;
 mod release_match;
 mod replay;

@@ -145,9 +145,10 @@ impl SecureBootState {
             return true;
         }
         let Ok(authority) = Authority::parse(&record.data) else { return false };
-        let wanted = if authority.extra_byte { Coverage::AllButLastByte } else { Coverage::Whole };
         let known = authority.guid == EFI_IMAGE_SECURITY_DATABASE || authority.guid == crate::SHIM_LOCK;
-        if !known || covered != wanted {
+        let read =
+            covered == Coverage::Whole || (covered == Coverage::AllButLastByte && authority.extra_bytes > 0);
+        if !known || !read {
             return false;
         }
         self.authorities.push(MeasuredAuthority { event, sha256, authority });
