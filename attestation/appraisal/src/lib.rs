@@ -9,7 +9,7 @@
 //! verifier's own. What a node says about itself can only lower an axis.
 //!
 //! Not here: I/O, clocks, storage, and any judgement of a release's reference
-//! values or a vendor's certificate chain: without them no node is above I1 and P0.
+//! values: without them no node is above P0.
 #![forbid(unsafe_code)]
 
 mod appraise;
@@ -21,11 +21,15 @@ mod enrol;
 mod facts;
 mod finding;
 mod job;
+mod machine;
 mod measure;
 mod policy;
 mod session;
 mod telemetry;
 mod trust;
+#[cfg(test)]
+#[path = "../../x509/tests/world/mod.rs"]
+mod world;
 
 pub use appraise::{Appraisal, Report, appraise};
 pub use axes::Axes;
@@ -35,4 +39,4 @@ pub use facts::{BootFacts, Facts, GapFacts, GpuUse, JobFacts, NodeFacts, Session
 pub use finding::{Finding, Severity, Verdict};
 pub use policy::Policy;
 pub use session::{OpenSession, open_session};
-pub use trust::{Trust, TrustError, TrustedValidator};
+pub use trust::{ReleaseSigner, Trust, TrustError, TrustedCa, TrustedValidator, Vendors};

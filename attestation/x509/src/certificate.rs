@@ -121,8 +121,19 @@ impl Certificate {
         let tbs = tbs.offset..tbs.offset + tbs.raw.len();
         let der = bytes.to_vec();
         Ok(Self {
-            der, tbs, algorithm, signature, version, serial, issuer, subject, not_before, not_after, key,
-            extensions, quirks,
+            der,
+            tbs,
+            algorithm,
+            signature,
+            version,
+            serial,
+            issuer,
+            subject,
+            not_before,
+            not_after,
+            key,
+            extensions,
+            quirks,
         })
     }
 

@@ -98,7 +98,11 @@ impl ChainFault {
 ///
 /// # Errors
 /// [`ChainFault`]: of all ways that were tried the one that says most.
-pub fn chain<'a>(leaf: &Certificate, extra: &[Certificate], store: &'a Store) -> Result<Chain<'a>, ChainFault> {
+pub fn chain<'a>(
+    leaf: &Certificate,
+    extra: &[Certificate],
+    store: &'a Store,
+) -> Result<Chain<'a>, ChainFault> {
     let mut search = Search { leaf, extra, store, checks: 0, fault: unknown(leaf) };
     match search.above(leaf, &mut Vec::new()) {
         Some(chain) => Ok(chain),

@@ -53,9 +53,7 @@ impl<'a> Tlv<'a> {
     pub(crate) fn expect(self, tag: u8, field: &'static str) -> Result<Self, X509Error> {
         match self.tag == tag {
             true => Ok(self),
-            false => {
-                Err(X509Error::Tag { field, offset: self.offset, expected: tag, seen: self.tag })
-            }
+            false => Err(X509Error::Tag { field, offset: self.offset, expected: tag, seen: self.tag }),
         }
     }
 }
@@ -243,9 +241,8 @@ pub(crate) fn named_bits(tlv: Tlv<'_>, field: &'static str) -> Result<u16, X509E
         [unused @ 0..=7, bytes @ ..] if bytes.len() <= 2 => (*unused, bytes),
         _ => return Err(value(field, tlv.offset, "not a bit string of at most sixteen bits")),
     };
-    let bits = bytes.iter().enumerate().fold(0, |bits, (i, byte)| {
-        bits | u16::from(byte.reverse_bits()) << (8 * i)
-    });
+    let bits =
+        bytes.iter().enumerate().fold(0, |bits, (i, byte)| bits | u16::from(byte.reverse_bits()) << (8 * i));
     // X.690 11.2.1: unused bits are zero.
     let used = (bytes.len() * 8).checked_sub(usize::from(unused));
     match used.and_then(|used| 1_u32.checked_shl(u32::try_from(used).ok()?)) {
@@ -286,7 +283,9 @@ mod tests {
         assert_eq!(ok(&[4, 1, 9]), Ok((4, 2, 1)));
         assert_eq!(ok(&[4, 0x81, 0x80]), Ok((4, 3, 128)));
         let bad = Err(X509Error::Length { field: "x", offset: 0 });
-        for bytes in [&[4, 0x80][..], &[4, 0x81, 0x7f], &[4, 0x82, 0, 0x80], &[4, 0x84, 1, 0, 0, 0], &[4, 0xff]] {
+        for bytes in
+            [&[4, 0x80][..], &[4, 0x81, 0x7f], &[4, 0x82, 0, 0x80], &[4, 0x84, 1, 0, 0, 0], &[4, 0xff]]
+        {
             assert_eq!(ok(bytes), bad, "{bytes:?}");
         }
         assert_eq!(ok(&[4, 0x82, 1]), Err(X509Error::Truncated { field: "x", offset: 0 }));

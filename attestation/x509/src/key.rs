@@ -100,6 +100,28 @@ impl PublicKey {
         }
     }
 
+    /// The key of a TPM public area.
+    #[must_use]
+    pub fn of(public: &Public) -> Self {
+        match public.kind() {
+            KeyKind::Rsa { modulus, exponent, .. } => {
+                // Part 2, 12.2.3.5: zero stands for 65537.
+                let exponent = if *exponent == 0 { 65_537_u32 } else { *exponent };
+                Self::Rsa {
+                    modulus: strip(modulus).to_vec(),
+                    exponent: strip(&exponent.to_be_bytes()).to_vec(),
+                }
+            }
+            KeyKind::Ecc { curve, x, y } => {
+                let curve = match curve {
+                    Curve::P256 => EcCurve::P256,
+                    Curve::P384 => EcCurve::P384,
+                };
+                Self::Ec { curve, point: [&[4], x.as_slice(), y].concat() }
+            }
+        }
+    }
+
     /// Bits of the modulus or of the field; 0 for a key that nobody here knows.
     #[must_use]
     pub fn bits(&self) -> usize {
@@ -124,26 +146,10 @@ impl PublicKey {
         }
     }
 
-    /// Whether it is the key of this TPM public area. Leading zeros of a number don't count.
+    /// Whether it is the key of this TPM public area.
     #[must_use]
     pub fn is(&self, public: &Public) -> bool {
-        match (self, public.kind()) {
-            (Self::Rsa { modulus, exponent }, KeyKind::Rsa { modulus: n, exponent: e, .. }) => {
-                // Part 2, 12.2.3.5: zero stands for 65537.
-                let e = if *e == 0 { 65_537_u32 } else { *e };
-                strip(modulus) == strip(n) && strip(exponent) == strip(&e.to_be_bytes())
-            }
-            (Self::Ec { curve, point }, KeyKind::Ecc { curve: tpm, x, y }) => {
-                let same = matches!((curve, tpm), (EcCurve::P256, Curve::P256) | (EcCurve::P384, Curve::P384));
-                let Some((4, coordinates)) = point.split_first() else { return false };
-                let (seen_x, seen_y) = coordinates.split_at(coordinates.len() / 2);
-                same && seen_x.len() == curve.field_len()
-                    && seen_y.len() == curve.field_len()
-                    && strip(seen_x) == strip(x)
-                    && strip(seen_y) == strip(y)
-            }
-            _ => false,
-        }
+        *self == Self::of(public)
     }
 }
 

@@ -19,7 +19,11 @@ pub struct Name {
 }
 
 impl Name {
-    pub(crate) fn read(reader: &mut Reader<'_>, field: &'static str, quirks: &mut Quirks) -> Result<Self, X509Error> {
+    pub(crate) fn read(
+        reader: &mut Reader<'_>,
+        field: &'static str,
+        quirks: &mut Quirks,
+    ) -> Result<Self, X509Error> {
         let sequence = reader.expect(SEQUENCE, field)?;
         let mut attributes = Vec::new();
         let mut sets = sequence.reader();

@@ -121,8 +121,17 @@ impl PlatformCertificate {
         let names = names(&alt.directory);
         let signed = info.raw.to_vec();
         Ok(Self {
-            signed, algorithm, signature, serial, issuer, holder, not_before, not_after, names,
-            attributes: found, quirks,
+            signed,
+            algorithm,
+            signature,
+            serial,
+            issuer,
+            holder,
+            not_before,
+            not_after,
+            names,
+            attributes: found,
+            quirks,
         })
     }
 
@@ -150,7 +159,9 @@ impl PlatformCertificate {
     /// Names are compared as text too: platform makers re-encode the TPM maker's.
     #[must_use]
     pub fn is_about(&self, ek: &Certificate) -> bool {
-        self.holder.as_ref().is_some_and(|holder| holder.serial == ek.serial && holder.issuer.is_same_text(&ek.issuer))
+        self.holder
+            .as_ref()
+            .is_some_and(|holder| holder.serial == ek.serial && holder.issuer.is_same_text(&ek.issuer))
     }
 
     /// Checks that the holder of this authority's key signed it.

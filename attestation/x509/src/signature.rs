@@ -262,9 +262,13 @@ macro_rules! curve_module {
 
             use super::{SignatureFault, pad};
 
-            pub(super) fn verify(point: &[u8], digest: &[u8], r: &[u8], s: &[u8]) -> Result<(), SignatureFault> {
-                let key =
-                    VerifyingKey::from_sec1_bytes(point).map_err(|_| SignatureFault::MalformedKey)?;
+            pub(super) fn verify(
+                point: &[u8],
+                digest: &[u8],
+                r: &[u8],
+                s: &[u8],
+            ) -> Result<(), SignatureFault> {
+                let key = VerifyingKey::from_sec1_bytes(point).map_err(|_| SignatureFault::MalformedKey)?;
                 let number = |bytes| {
                     let padded = pad::<$len>(bytes).and_then(FieldBytes::from_exact_iter);
                     padded.ok_or(SignatureFault::Malformed)

@@ -27,7 +27,10 @@ fn rows(data: &Path, folder: &str) -> Vec<(PathBuf, String)> {
     let rows = text.lines().filter_map(|line| {
         let cells: Vec<_> = line.split('|').map(str::trim).collect();
         let file = cells.get(1)?.strip_prefix(folder)?.strip_prefix('/')?;
-        Some((data.join(folder).join(file), (*cells.last().filter(|c| !c.is_empty()).or(cells.iter().rev().nth(1))?).to_owned()))
+        Some((
+            data.join(folder).join(file),
+            (*cells.last().filter(|c| !c.is_empty()).or(cells.iter().rev().nth(1))?).to_owned(),
+        ))
     });
     let rows: Vec<_> = rows.collect();
     assert!(!rows.is_empty(), "no rows of {folder}");
@@ -72,7 +75,9 @@ fn every_authority_parses_and_chains_where_its_issuer_is_there() {
         match (result, has_issuer) {
             (Ok(Chain { .. }), true) => chained += 1,
             // TPM 1.2's authorities signed over SHA-1.
-            (Err(ChainFault::Signature { fault: assay_x509::SignatureFault::WeakHash, .. }), true) => weak += 1,
+            (Err(ChainFault::Signature { fault: assay_x509::SignatureFault::WeakHash, .. }), true) => {
+                weak += 1
+            }
             // Some were made before their issuer's certificate begins; what they sign later isn't.
             (Err(ChainFault::IssuerValidity { .. }), true) => early += 1,
             // An intermediate whose own issuer is missing.
@@ -180,8 +185,11 @@ fn compare(json: &serde_json::Value, seen: &PlatformCertificate) {
     assert_eq!(json["PlatformVersion"], seen.names.version);
     assert_eq!(json["PlatformSerial"], seen.names.serial);
     let holder = seen.holder.as_ref().unwrap();
-    for (names, name) in [(&json["Holder"]["Issuer"]["Names"], &holder.issuer), (&json["Issuer"]["Names"], &seen.issuer)] {
-        let expected: Vec<_> = names.as_array().unwrap().iter().map(|n| n["Value"].as_str().unwrap()).collect();
+    for (names, name) in
+        [(&json["Holder"]["Issuer"]["Names"], &holder.issuer), (&json["Issuer"]["Names"], &seen.issuer)]
+    {
+        let expected: Vec<_> =
+            names.as_array().unwrap().iter().map(|n| n["Value"].as_str().unwrap()).collect();
         let texts: Vec<_> = name.attributes().iter().map(|(_, text)| text.as_str()).collect();
         assert_eq!(texts, expected);
     }
@@ -189,7 +197,8 @@ fn compare(json: &serde_json::Value, seen: &PlatformCertificate) {
         assert_eq!(seconds(json[field].as_str().unwrap()), at);
     }
     let version = &json["TCGPlatformSpecification"]["Version"];
-    let expected = ["MajorVersion", "MinorVersion", "Revision"].map(|f| u32::try_from(version[f].as_u64().unwrap()).unwrap());
+    let expected = ["MajorVersion", "MinorVersion", "Revision"]
+        .map(|f| u32::try_from(version[f].as_u64().unwrap()).unwrap());
     assert_eq!(seen.attributes.specification, Some(expected));
     let empty = vec![];
     let components = json["Components"].as_array().unwrap_or(&empty);
@@ -262,7 +271,12 @@ fn openssl_reads_the_same() {
         let text = String::from_utf8(output.stdout).unwrap().replace(':', "").to_ascii_lowercase();
         let field = |name: &str| text.lines().find_map(|l| l.strip_prefix(name)).unwrap().to_owned();
         let serial = hex::encode(&certificate.serial);
-        assert_eq!(field("serial=").trim_start_matches('0'), serial.trim_start_matches('0'), "{}", path.display());
+        assert_eq!(
+            field("serial=").trim_start_matches('0'),
+            serial.trim_start_matches('0'),
+            "{}",
+            path.display()
+        );
         let print = text.lines().find(|l| l.contains("fingerprint=")).unwrap();
         assert!(print.ends_with(&certificate.fingerprint().to_string()));
         compared += 1;

@@ -14,8 +14,8 @@ use rsa::signature::{RandomizedSigner as _, SignatureEncoding as _, Signer as _}
 use rsa::traits::PublicKeyParts as _;
 use sha2::Sha256;
 use world::{
-    BASIC, Draft, alt_name, basic, common, ek_public, extension, key, oid, public, purpose, rsa_spki, seq, tlv,
-    tpm_name, usage,
+    BASIC, Draft, alt_name, basic, common, ek_public, extension, key, oid, platform, public, purpose,
+    rsa_spki, seq, tlv, tpm_name, usage,
 };
 
 fn parse(der: &[u8]) -> Certificate {
@@ -87,14 +87,20 @@ fn one_thing_wrong_is_one_check_failed() {
     }
     assert_eq!(failing(&good().with(2, purpose("2.23.133.8.3"))), [EkCheck::Purpose]);
     let unknown = extension("1.2.3.4", true, &seq(&[]));
-    assert_eq!(failing(&Draft { extensions: [good().extensions, vec![unknown]].concat(), ..good() }), [EkCheck::Extension]);
+    assert_eq!(
+        failing(&Draft { extensions: [good().extensions, vec![unknown]].concat(), ..good() }),
+        [EkCheck::Extension]
+    );
     let mild = extension("1.2.3.4", false, &seq(&[]));
     assert_eq!(failing(&Draft { extensions: [good().extensions, vec![mild]].concat(), ..good() }), []);
     let plain = alt_name(false, &tpm_name("id:49465800", "SLB9672"));
     assert_eq!(failing(&good().with(3, plain.clone())), [EkCheck::Subject]);
     assert_eq!(failing(&Draft { subject: common("chip"), ..good().with(3, plain) }), []);
     for manufacturer in ["", "49465800", "id:4946580", "id:4946580g"] {
-        assert_eq!(failing(&good().with(3, alt_name(true, &tpm_name(manufacturer, "x")))), [EkCheck::Subject]);
+        assert_eq!(
+            failing(&good().with(3, alt_name(true, &tpm_name(manufacturer, "x")))),
+            [EkCheck::Subject]
+        );
     }
     assert_eq!(failing(&good().with(3, alt_name(true, &tpm_name("id:49465800", "")))), [EkCheck::Subject]);
     let two = Draft { subject: tpm_name("id:53544D20", "other"), ..good() };
@@ -164,7 +170,10 @@ fn each_link_must_hold() {
     assert!(matches!(fault(&leaf(), &no_ca, &store), Some(ChainFault::NotAuthority { .. })));
     let no_sign = middle().with(1, usage(6));
     assert!(matches!(fault(&leaf(), &no_sign, &store), Some(ChainFault::NotAuthority { .. })));
-    let unknown = Draft { extensions: [middle().extensions, vec![extension("1.2.3.4", true, &seq(&[]))]].concat(), ..middle() };
+    let unknown = Draft {
+        extensions: [middle().extensions, vec![extension("1.2.3.4", true, &seq(&[]))]].concat(),
+        ..middle()
+    };
     assert!(matches!(fault(&leaf(), &unknown, &store), Some(ChainFault::IssuerExtension { .. })));
     let late = Draft { not_before: "230101000000Z", ..middle() };
     assert!(matches!(fault(&leaf(), &late, &store), Some(ChainFault::IssuerValidity { .. })));
@@ -180,7 +189,10 @@ fn each_link_must_hold() {
     assert!(matches!(seen, Some(ChainFault::Signature { fault: SignatureFault::WeakHash, .. })), "{seen:?}");
     let strange = Draft { algorithm: seq(&[&oid("1.3.101.112")]), ..leaf() };
     let seen = fault(&strange, &middle(), &store);
-    assert!(matches!(seen, Some(ChainFault::Signature { fault: SignatureFault::UnknownAlgorithm(_), .. })), "{seen:?}");
+    assert!(
+        matches!(seen, Some(ChainFault::Signature { fault: SignatureFault::UnknownAlgorithm(_), .. })),
+        "{seen:?}"
+    );
 }
 
 #[test]
@@ -193,7 +205,8 @@ fn path_lengths_and_depth_are_bounded() {
     let names = ["root", "a1", "a2", "a3", "a4"];
     let all: Vec<_> = (1..5)
         .map(|i| {
-            let (own, above) = (u8::try_from(i + 10).unwrap(), if i == 1 { 1 } else { u8::try_from(i + 9).unwrap() });
+            let (own, above) =
+                (u8::try_from(i + 10).unwrap(), if i == 1 { 1 } else { u8::try_from(i + 9).unwrap() });
             parse(&Draft::authority(names[i], names[i - 1], &key(own)).sign(&key(above)))
         })
         .collect();
@@ -210,8 +223,12 @@ fn loops_and_crowds_end() {
     let b = parse(&Draft::authority("b", "a", &key(12)).sign(&key(11)));
     let leaf = parse(&Draft::ek("a", &key(3)).sign(&key(11)));
     assert!(chain(&leaf, &[a.clone(), b], &pinned()).is_err());
-    let crowd: Vec<_> = (20..120).map(|n| parse(&Draft::authority("a", "root", &key(n)).sign(&key(1)))).collect();
-    assert_eq!(chain(&leaf, &crowd, &pinned()).unwrap_err(), chain(&leaf, &crowd[..50], &pinned()).unwrap_err());
+    let crowd: Vec<_> =
+        (20..120).map(|n| parse(&Draft::authority("a", "root", &key(n)).sign(&key(1)))).collect();
+    assert_eq!(
+        chain(&leaf, &crowd, &pinned()).unwrap_err(),
+        chain(&leaf, &crowd[..50], &pinned()).unwrap_err()
+    );
 }
 
 #[test]
@@ -246,7 +263,8 @@ fn rsa_authorities_sign_with_both_paddings_and_enough_bits() {
     let pss = seq(&[&oid("1.2.840.113549.1.1.10"), &parameters]);
     for (bits, expected) in [(2048, Ok(())), (1024, Err(SignatureFault::KeySize { bits: 1024 }))] {
         let secret = rsa::RsaPrivateKey::new(&mut rng, bits).unwrap();
-        let authority = Draft { spki: rsa_spki(&secret.n().to_bytes_be(), &secret.e().to_bytes_be()), ..root() };
+        let authority =
+            Draft { spki: rsa_spki(&secret.n().to_bytes_be(), &secret.e().to_bytes_be()), ..root() };
         let authority = parse(&authority.sign(&key(1)));
         let draft = Draft { algorithm: ssa.clone(), ..leaf() };
         let signature = RsaSigner::<Sha256>::new(secret.clone()).sign(&draft.tbs()).to_vec();
@@ -269,35 +287,17 @@ fn both_algorithms_must_agree() {
     let der = other.sealed(&draft.tbs(), &[0x30, 0]);
     assert!(matches!(Certificate::parse(&der), Err(X509Error::Value { field: "signatureAlgorithm", .. })));
     let twice = Draft { extensions: vec![basic(false, None), basic(false, None)], ..leaf() };
-    assert!(matches!(Certificate::parse(&twice.sign(&key(2))), Err(X509Error::Value { field: "extensions", .. })));
-    let many = Draft { extensions: (1..40).map(|n| extension(&format!("1.2.3.{n}"), false, &[5, 0])).collect(), ..leaf() };
+    assert!(matches!(
+        Certificate::parse(&twice.sign(&key(2))),
+        Err(X509Error::Value { field: "extensions", .. })
+    ));
+    let many = Draft {
+        extensions: (1..40).map(|n| extension(&format!("1.2.3.{n}"), false, &[5, 0])).collect(),
+        ..leaf()
+    };
     assert!(matches!(Certificate::parse(&many.sign(&key(2))), Err(X509Error::TooMany { .. })));
     let bad = leaf().with(0, extension(BASIC, true, &[0x30, 0, 0]));
     assert!(matches!(Certificate::parse(&bad.sign(&key(2))), Err(X509Error::Trailing { .. })));
-}
-
-/// RFC 5755 and the platform profile: an attribute certificate about `ek`.
-fn platform(ek: &Certificate, signer: u8) -> Vec<u8> {
-    let algorithm = seq(&[&oid("1.2.840.10045.4.3.2")]);
-    let general = |name: &[u8]| seq(&[&tlv(0xa4, name)]);
-    let holder = seq(&[&tlv(0xa0, &[general(ek.issuer.as_bytes()), tlv(2, &ek.serial)].concat())]);
-    let date = |text: &str| tlv(0x18, text.as_bytes());
-    let machine = world::name(&[
-        ("2.23.133.5.1.1", "Maker"), ("2.23.133.5.1.4", "Model"), ("2.23.133.5.1.5", "1"), ("2.23.133.5.1.6", "S-1"),
-    ]);
-    let info = seq(&[
-        &tlv(2, &[1]),
-        &holder,
-        &tlv(0xa0, &general(&common("maker"))),
-        &algorithm,
-        &tlv(2, &[5]),
-        &seq(&[&date("20220101000000Z"), &date("20320101000000Z")]),
-        &seq(&[]),
-        &seq(&[&alt_name(false, &machine)]),
-    ]);
-    use p256::ecdsa::signature::Signer as _;
-    let signature: p256::ecdsa::DerSignature = key(signer).sign(&info);
-    seq(&[&info, &algorithm, &tlv(3, &[&[0], signature.as_bytes()].concat())])
 }
 
 #[test]

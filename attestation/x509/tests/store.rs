@@ -27,7 +27,9 @@ fn what_is_virtual_anywhere_is_virtual() {
     assert_eq!(store.vendor_class("id:12345678"), VendorClass::Unknown);
     assert!(store.is_virtual("swtpm", None) && store.is_virtual("", Some(0x2019_1023_0016_3636)));
     assert!(!store.is_virtual("SLB9672", Some(1)));
-    let file = |class: &str, id: &str| format!("schema = 1\n[[vendor]]\nid = \"{id}\"\nname = \"x\"\nclass = \"{class}\"\n");
+    let file = |class: &str, id: &str| {
+        format!("schema = 1\n[[vendor]]\nid = \"{id}\"\nname = \"x\"\nclass = \"{class}\"\n")
+    };
     store.merge(Store::parse(&file("discrete", "id:00001014")).unwrap()).unwrap();
     assert_eq!(store.vendor_class("id:00001014"), VendorClass::Virtual, "a file can't raise it");
     store.merge(Store::parse(&file("virtual", "id:49465800")).unwrap()).unwrap();
@@ -78,9 +80,12 @@ fn wrong_files_are_refused_by_field() {
     assert_eq!(field(&value("source"), "somewhere"), "source");
     assert_eq!(field("MII", "NII"), "certificate");
     assert_eq!(field("MII", "M!I"), "certificate");
-    for (from, to) in [("schema = 1", "schema = 2"), ("\"root\"", "\"leaf\""), ("\"discrete\"", "\"unknown\""),
-        ("schema = 1", "schema = 1\nsurprise = 1")]
-    {
+    for (from, to) in [
+        ("schema = 1", "schema = 2"),
+        ("\"root\"", "\"leaf\""),
+        ("\"discrete\"", "\"unknown\""),
+        ("schema = 1", "schema = 1\nsurprise = 1"),
+    ] {
         let result = Store::parse(&good.replace(from, to));
         assert!(matches!(result, Err(X509Error::VendorFile { .. })), "{to}: {result:?}");
     }

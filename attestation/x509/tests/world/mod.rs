@@ -1,8 +1,17 @@
 //! A made-up world of authorities and TPMs: certificates written byte by byte, so that each test can
 //! change one thing and nothing else.
-#![allow(dead_code, clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
+#![allow(
+    dead_code,
+    unreachable_pub,
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing
+)]
 
 use assay_tpm::{Attributes, Curve, HashAlg, KeyKind, Public, PublicParts, Scheme, Symmetric};
+use assay_x509::Certificate;
 use p256::ecdsa::signature::Signer as _;
 use p256::ecdsa::{DerSignature, SigningKey};
 
@@ -35,7 +44,8 @@ pub fn time(text: &str) -> Vec<u8> {
 
 /// A name of these attributes.
 pub fn name(attributes: &[(&str, &str)]) -> Vec<u8> {
-    let rdns: Vec<_> = attributes.iter().map(|(kind, text)| tlv(0x31, &seq(&[&oid(kind), &utf8(text)]))).collect();
+    let rdns: Vec<_> =
+        attributes.iter().map(|(kind, text)| tlv(0x31, &seq(&[&oid(kind), &utf8(text)]))).collect();
     tlv(0x30, &rdns.concat())
 }
 
@@ -187,7 +197,8 @@ impl Draft {
 /// Template L-2 with this key.
 pub fn ek_public(key: &SigningKey) -> Public {
     let point = key.verifying_key().to_encoded_point(false);
-    let kind = KeyKind::Ecc { curve: Curve::P256, x: point.x().unwrap().to_vec(), y: point.y().unwrap().to_vec() };
+    let kind =
+        KeyKind::Ecc { curve: Curve::P256, x: point.x().unwrap().to_vec(), y: point.y().unwrap().to_vec() };
     public(kind)
 }
 
@@ -202,4 +213,30 @@ pub fn public(kind: KeyKind) -> Public {
         kind,
     })
     .unwrap()
+}
+
+/// RFC 5755 and the platform profile: an attribute certificate about `ek`.
+pub fn platform(ek: &Certificate, signer: u8) -> Vec<u8> {
+    let algorithm = seq(&[&oid("1.2.840.10045.4.3.2")]);
+    let general = |name: &[u8]| seq(&[&tlv(0xa4, name)]);
+    let holder = seq(&[&tlv(0xa0, &[general(ek.issuer.as_bytes()), tlv(2, &ek.serial)].concat())]);
+    let date = |text: &str| tlv(0x18, text.as_bytes());
+    let machine = name(&[
+        ("2.23.133.5.1.1", "Maker"),
+        ("2.23.133.5.1.4", "Model"),
+        ("2.23.133.5.1.5", "1"),
+        ("2.23.133.5.1.6", "S-1"),
+    ]);
+    let info = seq(&[
+        &tlv(2, &[1]),
+        &holder,
+        &tlv(0xa0, &general(&common("maker"))),
+        &algorithm,
+        &tlv(2, &[5]),
+        &seq(&[&date("20220101000000Z"), &date("20320101000000Z")]),
+        &seq(&[]),
+        &seq(&[&alt_name(false, &machine)]),
+    ]);
+    let signature: DerSignature = key(signer).sign(&info);
+    seq(&[&info, &algorithm, &tlv(3, &[&[0], signature.as_bytes()].concat())])
 }
