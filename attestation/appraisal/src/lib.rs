@@ -9,7 +9,7 @@
 //! verifier's own. What a node says about itself can only lower an axis.
 //!
 //! Not here: I/O, clocks, storage, and any judgement of a release's reference
-//! values or a vendor's certificate chain: without them no node is above I1 and P0.
+//! values: without them no node is above P0.
 #![forbid(unsafe_code)]
 
 mod advice;
@@ -27,6 +27,7 @@ mod facts;
 mod finding;
 mod firmware;
 mod job;
+mod machine;
 mod measure;
 mod policy;
 mod policy_cbor;
@@ -36,6 +37,9 @@ mod session;
 mod state;
 mod telemetry;
 mod trust;
+#[cfg(test)]
+#[path = "../../x509/tests/world/mod.rs"]
+mod world;
 
 pub use advice::advice;
 pub use appraise::{Appraisal, PolicyRef, Report, Validity, appraise};
@@ -51,4 +55,4 @@ pub use policy::{Policy, ReleaseRule};
 pub use revoked::{ListFault, newer, revocation};
 pub use session::{OpenSession, open_session};
 pub use state::{State, StateError};
-pub use trust::{Trust, TrustError, TrustedValidator};
+pub use trust::{ReleaseSigner, Trust, TrustError, TrustedCa, TrustedValidator, Vendors};
