@@ -8,8 +8,7 @@
 //! Trust boundary: evidence is hostile; the trust file and the policy are the
 //! verifier's own. What a node says about itself can only lower an axis.
 //!
-//! Not here: I/O, clocks, storage, and any judgement of a release's reference
-//! values: without them no node is above P0.
+//! Not here: I/O, clocks, storage.
 #![forbid(unsafe_code)]
 
 mod advice;
@@ -26,16 +25,20 @@ mod enrol;
 mod facts;
 mod finding;
 mod firmware;
+mod ima;
 mod job;
 mod machine;
 mod measure;
+mod platform;
 mod policy;
 mod policy_cbor;
 mod policy_file;
+mod releases;
 mod revoked;
 mod session;
 mod state;
 mod telemetry;
+mod threshold;
 mod trust;
 #[cfg(test)]
 #[path = "../../x509/tests/world/mod.rs"]
@@ -52,6 +55,7 @@ pub use facts::{BootFacts, Facts, GapFacts, GpuUse, JobFacts, NodeFacts, Session
 pub use finding::{EventRef, Finding, Severity, Verdict};
 pub use firmware::firmware_changed;
 pub use policy::{Policy, ReleaseRule};
+pub use releases::{RELEASE_NETWORK, ReleaseError, TrustedRelease};
 pub use revoked::{ListFault, newer, revocation};
 pub use session::{OpenSession, open_session};
 pub use state::{State, StateError};

@@ -6,6 +6,8 @@ use assay_wire::{Digest, Network, VerifyingKey};
 use assay_x509::{Certificate, Entry, Role, Store, VendorClass, X509Error, der_to_pem};
 use serde::Deserialize;
 
+use crate::releases::TrustedRelease;
+
 /// A trust or policy file that cannot be used.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TrustError {
@@ -111,6 +113,10 @@ pub struct Trust {
     pub release_signers: Vec<ReleaseSigner>,
     /// All authorities that count, shipped, named and added.
     pub store: Store,
+    /// Firmware vouched for by its vendor's reference values: PCR 0 of the SHA-256 bank, and whose it is.
+    pub firmware: BTreeMap<Digest, String>,
+    /// Release manifests at hand; see [`Trust::add_release`].
+    pub releases: Vec<TrustedRelease>,
 }
 
 #[derive(Deserialize)]
@@ -129,6 +135,8 @@ struct TrustFile {
     ca: Vec<CaSection>,
     #[serde(default)]
     release_signer: Vec<SignerSection>,
+    #[serde(default)]
+    firmware: Vec<FirmwareSection>,
 }
 
 #[derive(Deserialize)]
@@ -158,6 +166,13 @@ struct CaSection {
     name: String,
     class: String,
     certificate: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct FirmwareSection {
+    pcr0: String,
+    name: String,
 }
 
 #[derive(Deserialize)]
@@ -217,6 +232,8 @@ impl Trust {
             vendors: file.vendors,
             authorities,
             release_signers: release_signers(&file.release_signer)?,
+            firmware: firmware(&file.firmware)?,
+            releases: Vec::new(),
             store,
             network,
             policy: file.policy,
@@ -243,6 +260,8 @@ impl Trust {
             vendors: Vendors::Builtin,
             authorities: Vec::new(),
             release_signers: Vec::new(),
+            firmware: BTreeMap::new(),
+            releases: Vec::new(),
             // The shipped file reads (a test says so); without it fewer TPMs would count, not more.
             store: Store::builtin().unwrap_or_default(),
         }
@@ -312,6 +331,9 @@ impl Trust {
             let (name, key) = (&signer.name, hex::encode(signer.key.0));
             text.push_str(&format!("\n[[release_signer]]\nname = {name:?}\nkey = \"{key}\"\n"));
         }
+        for (pcr0, name) in &self.firmware {
+            text.push_str(&format!("\n[[firmware]]\npcr0 = \"{pcr0}\"\nname = {name:?}\n"));
+        }
         text
     }
 }
@@ -351,6 +373,18 @@ fn authority(section: &CaSection) -> Result<TrustedCa, TrustError> {
     let class = class.ok_or_else(|| value("ca.class", "discrete, firmware or virtual"))?;
     let certificate = Certificate::from_file(section.certificate.as_bytes()).map_err(ca)?;
     Ok(TrustedCa { name: section.name.clone(), class, certificate })
+}
+
+fn firmware(sections: &[FirmwareSection]) -> Result<BTreeMap<Digest, String>, TrustError> {
+    let read = |section: &FirmwareSection| {
+        let pcr0 = Digest::from_hex(&section.pcr0);
+        let pcr0 = pcr0.ok_or_else(|| value("firmware.pcr0", "not 64 hexadecimal digits"))?;
+        match section.name.is_empty() {
+            true => Err(value("firmware.name", "empty")),
+            false => Ok((pcr0, section.name.clone())),
+        }
+    };
+    sections.iter().map(read).collect()
 }
 
 fn release_signers(sections: &[SignerSection]) -> Result<Vec<ReleaseSigner>, TrustError> {
