@@ -278,6 +278,43 @@ fn ek_kind(ek: &Public) -> String {
 mod tests {
     use super::*;
 
+    fn identity_of(own: TpmClass, hardware: bool, said: TpmClass, pinned: bool) -> u8 {
+        let record = EnrolmentRecord {
+            node: Digest([1; 32]),
+            ek_public: vec![],
+            ek_certificates: vec![],
+            ak_public: vec![],
+            class: said,
+            model: String::new(),
+            firmware_version: 1,
+            reset_count: 0,
+            issued_ms: 0,
+            expires_ms: 0,
+            ek_chain: vec![],
+            platform_certificates: vec![],
+            device_certificates: vec![],
+            owner: None,
+            firmware: vec![],
+        };
+        let mut trust = Trust::of(assay_wire::Network::new("test"));
+        trust.pinned_nodes.extend(pinned.then_some(record.node));
+        let judged = Judged { class: own, authority: None, hardware, machine: Default::default() };
+        identity(&record, &judged, &trust)
+    }
+
+    #[test]
+    fn only_vouched_hardware_is_i2_and_only_a_pin_is_i1() {
+        use TpmClass::{Discrete, Firmware, Unknown, Virtual};
+        assert_eq!(identity_of(Discrete, true, Discrete, false), 2);
+        assert_eq!(identity_of(Firmware, true, Firmware, false), 2);
+        assert_eq!(identity_of(Discrete, false, Discrete, false), 0, "nobody vouches");
+        assert_eq!(identity_of(Discrete, false, Discrete, true), 1);
+        assert_eq!(identity_of(Unknown, false, Unknown, true), 1);
+        assert_eq!(identity_of(Virtual, true, Discrete, true), 0, "virtual is I0, pinned or not");
+        assert_eq!(identity_of(Discrete, true, Virtual, true), 0, "so says the record");
+        assert_eq!(identity_of(Discrete, true, Unknown, false), 0);
+    }
+
     #[test]
     fn a_record_can_only_lower_a_class() {
         use TpmClass::{Discrete, Firmware, Unknown, Virtual};

@@ -25,12 +25,9 @@ fn data() -> Option<PathBuf> {
 fn rows(data: &Path, folder: &str) -> Vec<(PathBuf, String)> {
     let text = std::fs::read_to_string(data.join("MANIFEST.md")).unwrap();
     let rows = text.lines().filter_map(|line| {
-        let cells: Vec<_> = line.split('|').map(str::trim).collect();
-        let file = cells.get(1)?.strip_prefix(folder)?.strip_prefix('/')?;
-        Some((
-            data.join(folder).join(file),
-            (*cells.last().filter(|c| !c.is_empty()).or(cells.iter().rev().nth(1))?).to_owned(),
-        ))
+        let cells: Vec<_> = line.trim().trim_matches('|').split('|').map(str::trim).collect();
+        let file = cells.first()?.strip_prefix(folder)?.strip_prefix('/')?;
+        Some((data.join(folder).join(file), (*cells.last()?).to_owned()))
     });
     let rows: Vec<_> = rows.collect();
     assert!(!rows.is_empty(), "no rows of {folder}");

@@ -134,7 +134,7 @@ fn weak_rsa_keys_are_told() {
     assert!(weak(vec![0xff; 256], &[3]).is_err(), "exponent 3");
     assert!(weak(vec![0xff; 256], &[1, 0, 0]).is_err(), "an even exponent");
     assert!(weak(roca_modulus(), e).is_err());
-    assert_eq!(is_roca(&roca_modulus()), true);
+    assert!(is_roca(&roca_modulus()));
     assert!(!is_roca(&[0xff; 256]) && !is_roca(&[]));
 }
 
@@ -278,6 +278,90 @@ fn rsa_authorities_sign_with_both_paddings_and_enough_bits() {
         let signature = signer.sign_with_rng(&mut rng, &draft.tbs()).to_vec();
         assert_eq!(parse(&draft.sealed(&draft.tbs(), &signature)).verify(&authority.key), expected);
     }
+}
+
+#[test]
+fn authorities_on_larger_curves_sign_too() {
+    use p384::ecdsa::signature::hazmat::{PrehashSigner as _, RandomizedPrehashSigner as _};
+    use rand_chacha::rand_core::SeedableRng as _;
+    use sha2::{Digest as _, Sha384, Sha512};
+    let spki = |curve: &str, point: &[u8]| {
+        let algorithm = seq(&[&oid("1.2.840.10045.2.1"), &oid(curve)]);
+        seq(&[&algorithm, &tlv(3, &[&[0], point].concat())])
+    };
+    let checked = |spki: Vec<u8>, algorithm: &str, sign: &dyn Fn(&[u8]) -> Vec<u8>| {
+        let authority = parse(&Draft { spki, ..root() }.sign(&key(1)));
+        let draft = Draft { algorithm: seq(&[&oid(algorithm)]), ..leaf() };
+        let signature = sign(&draft.tbs());
+        let moved = Draft { serial: vec![1], ..draft.clone() };
+        assert_eq!(parse(&draft.sealed(&draft.tbs(), &signature)).verify(&authority.key), Ok(()));
+        let moved = parse(&moved.sealed(&moved.tbs(), &signature)).verify(&authority.key);
+        assert_eq!(moved, Err(SignatureFault::Invalid));
+        let padded = parse(&draft.sealed(&draft.tbs(), &[&signature[..], &[0]].concat()));
+        assert_eq!(padded.verify(&authority.key), Err(SignatureFault::Malformed));
+        let zero = parse(&draft.sealed(&draft.tbs(), &seq(&[&tlv(2, &[0]), &tlv(2, &[1])])));
+        assert_eq!(zero.verify(&authority.key), Err(SignatureFault::Malformed), "r is zero");
+    };
+    let p384 = p384::ecdsa::SigningKey::from_slice(&[5; 48]).unwrap();
+    let point = p384.verifying_key().to_encoded_point(false);
+    checked(spki("1.3.132.0.34", point.as_bytes()), "1.2.840.10045.4.3.3", &|tbs| {
+        let signature: p384::ecdsa::Signature = p384.sign_prehash(&Sha384::digest(tbs)).unwrap();
+        signature.to_der().as_bytes().to_vec()
+    });
+    let secret = [&[0][..], &[5; 65]].concat();
+    let p521 = p521::ecdsa::SigningKey::from_slice(&secret).unwrap();
+    let point = p521::ecdsa::VerifyingKey::from(&p521).to_encoded_point(false);
+    checked(spki("1.3.132.0.35", point.as_bytes()), "1.2.840.10045.4.3.4", &|tbs| {
+        let mut rng = rand_chacha::ChaCha8Rng::from_seed([4; 32]);
+        let signature: p521::ecdsa::Signature =
+            p521.sign_prehash_with_rng(&mut rng, &Sha512::digest(tbs)).unwrap();
+        signature.to_der().as_bytes().to_vec()
+    });
+}
+
+#[test]
+fn a_point_off_its_curve_is_no_key() {
+    let algorithm = seq(&[&oid("1.2.840.10045.2.1"), &oid("1.2.840.10045.3.1.7")]);
+    let off = seq(&[&algorithm, &tlv(3, &[&[0, 4][..], &[1; 64]].concat())]);
+    let authority = parse(&Draft { spki: off, ..root() }.sign(&key(1)));
+    assert_eq!(parse(&leaf().sign(&key(2))).verify(&authority.key), Err(SignatureFault::MalformedKey));
+    let rsa = parse(&Draft { spki: rsa_spki(&[0xff; 256], &[1, 0, 1]), ..root() }.sign(&key(1)));
+    assert_eq!(parse(&leaf().sign(&key(2))).verify(&rsa.key), Err(SignatureFault::KeyMismatch));
+}
+
+/// Quirks are read under their names; what they are not is refused.
+#[test]
+fn each_quirk_has_a_name_and_a_limit() {
+    let quirks = |draft: Draft| {
+        let certificate = parse(&draft.sign(&key(2)));
+        assert_eq!(
+            certificate.verify(&parse(&middle().sign(&key(1))).key),
+            Ok(()),
+            "over the bytes as they are"
+        );
+        certificate.quirks.iter().map(|quirk| quirk.name()).collect::<Vec<_>>().join(" ")
+    };
+    assert_eq!(quirks(leaf()), "");
+    assert_eq!(quirks(Draft { serial: vec![0x80], ..leaf() }), "non-positive-serial");
+    assert_eq!(quirks(Draft { serial: vec![0], ..leaf() }), "non-positive-serial");
+    assert_eq!(quirks(Draft { serial: vec![0, 0, 5], ..leaf() }), "padded-serial");
+    assert_eq!(quirks(Draft { serial: vec![1; 21], ..leaf() }), "long-serial");
+    assert!(Certificate::parse(&Draft { serial: vec![1; 65], ..leaf() }.sign(&key(2))).is_err());
+    let explicit = extension(BASIC, true, &seq(&[&tlv(1, &[0])]));
+    assert_eq!(quirks(leaf().with(0, explicit)), "explicit-default");
+    let loose = |byte| extension(BASIC, true, &seq(&[&tlv(1, &[byte])]));
+    assert_eq!(quirks(leaf().with(0, loose(1))), "loose-boolean");
+    let attribute = |kind: &str, text: &str| seq(&[&oid(kind), &world::utf8(text)]);
+    let (a, b) = (attribute("2.5.4.3", "a"), attribute("2.5.4.10", "b"));
+    let rdn = |one: &[u8], two: &[u8]| seq(&[&tlv(0x31, &[one, two].concat())]);
+    let named = |subject| Draft { subject, ..leaf() };
+    let (first, second) = (quirks(named(rdn(&a, &b))), quirks(named(rdn(&b, &a))));
+    assert!([&first, &second].contains(&&"unsorted-set".to_owned()) && first != second);
+    let bare = extension("2.5.29.17", true, &tpm_name("id:49465800", "SLB9672"));
+    assert_eq!(quirks(leaf().with(3, bare)), "bare-name");
+    let no_null = rsa_spki(&[0xff; 256], &[1, 0, 1]);
+    let no_null = seq(&[&seq(&[&oid("1.2.840.113549.1.1.1")]), &no_null[19..]]);
+    assert_eq!(quirks(Draft { spki: no_null, ..leaf() }), "missing-null");
 }
 
 #[test]
