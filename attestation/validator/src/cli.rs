@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::config::{Config, Home};
 use crate::error::{Error, chain, read_file};
 use crate::server::Service;
-use crate::{civil, init, inspect, logger, nodes, report, text, verify};
+use crate::{admin, civil, init, inspect, logger, nodes, report, text, verify};
 
 /// The network's side of Assay: checks what machines say of themselves.
 #[derive(Debug, Parser)]
@@ -41,6 +41,9 @@ enum Command {
     Nodes(NodesArgs),
     /// Show a claim as one page.
     Report(ReportArgs),
+    /// Look after a validator.
+    #[command(flatten)]
+    Admin(admin::command::Command),
 }
 
 #[derive(Debug, Args)]
@@ -178,6 +181,7 @@ fn dispatch(command: Command) -> Result<bool, Error> {
         Command::Inspect(args) => run_inspect(&args),
         Command::Nodes(args) => run_nodes(&args).map(|()| true),
         Command::Report(args) => run_report(&args),
+        Command::Admin(command) => admin::command::run(command),
     }
 }
 

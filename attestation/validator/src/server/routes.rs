@@ -1,8 +1,8 @@
 //! Paths, how large their bodies may be, and what the bodies hold.
 
 use assay_ledger::protocol::{
-    BEACON, CHALLENGE, ChallengeRequest, ENROL, ENROL_ANSWER, RECORDS, RECORDS_BYTES, RECORDS_COUNT, Records,
-    SESSION,
+    BEACON, CHALLENGE, ChallengeRequest, ENROL, ENROL_ANSWER, RECORDS, RECORDS_BYTES, RECORDS_COUNT,
+    REVOCATIONS, Records, SESSION,
 };
 use assay_ledger::session::Evidence;
 use assay_wire::{Envelope, Kind, WireError, cbor, limits};
@@ -26,6 +26,7 @@ pub(super) enum Route {
     Challenge,
     Session,
     Records,
+    Revocations,
 }
 
 /// The route of a request line.
@@ -37,6 +38,7 @@ pub(super) fn find(method: &Method, path: &str) -> Result<Route, Refused> {
         CHALLENGE => (Method::POST, Route::Challenge),
         SESSION => (Method::POST, Route::Session),
         RECORDS => (Method::POST, Route::Records),
+        REVOCATIONS => (Method::GET, Route::Revocations),
         _ => return Err(Refused::new(404, "request.path", "no such path")),
     };
     match *method == due {
@@ -50,10 +52,16 @@ fn malformed(error: WireError) -> Refused {
 }
 
 impl Route {
+    /// Whether it costs public-key work or a nonce for whoever asks: these are paced by address. Records
+    /// are not: they are of sessions that were accepted.
+    pub(super) fn is_paced(self) -> bool {
+        matches!(self, Self::Enrol | Self::Answer | Self::Challenge | Self::Session)
+    }
+
     /// The most bytes that its body may have.
     pub(super) fn body_limit(self) -> usize {
         match self {
-            Self::Beacon => 0,
+            Self::Beacon | Self::Revocations => 0,
             Self::Enrol => ENROL_BYTES,
             Self::Answer | Self::Challenge => SMALL_BYTES,
             Self::Session => limits::ENVELOPE,
@@ -66,6 +74,7 @@ impl Route {
         let limit = self.body_limit();
         match self {
             Self::Beacon => Ok(Request::Beacon),
+            Self::Revocations => Ok(Request::Revocations),
             Self::Enrol => cbor::from_slice("enrolment request", body, limit)
                 .map(|request| Request::Enrol(Box::new(request)))
                 .map_err(malformed),
@@ -85,6 +94,7 @@ fn opening(body: &[u8]) -> Result<Request, Refused> {
     let envelope = Envelope::decode_as(Kind::Evidence, body).map_err(malformed)?;
     let evidence: Evidence = envelope.message().map_err(malformed)?;
     let start = evidence.session;
+    let pcr0 = evidence.pcrs.iter().find(|one| one.pcr == 0).map(|one| one.value);
     // SQLite's integers end there, and no clock that counts from boot gets there.
     if i64::try_from(start.mono_ms).is_err() {
         return Err(Refused::new(400, "request.malformed", "session: a time beyond all times"));
@@ -97,6 +107,10 @@ fn opening(body: &[u8]) -> Result<Request, Refused> {
         challenge: start.challenge,
         previous: start.previous,
         mono_ms: start.mono_ms,
+        enrolment: evidence.enrolment,
+        further: evidence.further,
+        time: evidence.time.attest,
+        pcr0,
     })))
 }
 

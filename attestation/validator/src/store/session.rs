@@ -18,6 +18,8 @@ pub enum State {
     Superseded,
     /// It ended in order.
     Ended,
+    /// The validator closed it: [`SessionRow::closed`] says why.
+    Closed,
 }
 
 impl State {
@@ -27,19 +29,23 @@ impl State {
             Self::Open => "open",
             Self::Superseded => "superseded",
             Self::Ended => "ended",
+            Self::Closed => "closed",
         }
     }
 
-    fn code(self) -> i64 {
+    pub(super) fn code(self) -> i64 {
         match self {
             Self::Open => 0,
             Self::Superseded => 1,
             Self::Ended => 2,
+            Self::Closed => 3,
         }
     }
 
     pub(super) fn from_code(code: i64) -> Option<Self> {
-        [Self::Open, Self::Superseded, Self::Ended].into_iter().find(|state| state.code() == code)
+        [Self::Open, Self::Superseded, Self::Ended, Self::Closed]
+            .into_iter()
+            .find(|state| state.code() == code)
     }
 }
 
@@ -58,6 +64,8 @@ pub struct NewSession<'a> {
     pub context: &'a AnchorContext,
     /// Envelope hash of its evidence.
     pub evidence_hash: Digest,
+    /// Envelope hash of its enrolment record.
+    pub enrolment: Digest,
     /// The evidence.
     pub evidence: &'a [u8],
     /// Milliseconds since boot when it opened.
@@ -93,6 +101,8 @@ pub struct SessionRow {
     pub head: Digest,
     /// Milliseconds since boot of the head.
     pub mono_ms: u64,
+    /// The code under which the validator closed it.
+    pub closed: Option<String>,
 }
 
 /// A stored envelope and when it first came.
@@ -154,14 +164,14 @@ impl ContextCell {
 }
 
 const COLUMNS: &str = "number, session, node, state, opened_ms, session_key, ak_public, context,
-     evidence_hash, seq, head, mono_ms";
+     evidence_hash, seq, head, mono_ms, closed";
 
 impl Store {
-    /// Adds a session as its node's open one.
+    /// Adds a session as its node's open one, and gives its number.
     ///
     /// # Errors
     /// [`StoreError::Query`].
-    pub fn insert_session(&self, new: &NewSession<'_>) -> Result<(), StoreError> {
+    pub fn insert_session(&self, new: &NewSession<'_>) -> Result<i64, StoreError> {
         self.run(
             "close the node's earlier session",
             "UPDATE sessions SET state = ?2 WHERE node = ?1 AND state = ?3",
@@ -170,8 +180,8 @@ impl Store {
         self.run(
             "add a session",
             "INSERT INTO sessions (session, node, state, opened_ms, last_ms, session_key, ak_public,
-                 context, evidence_hash, seq, head, mono_ms, evidence)
-             VALUES (?1, ?2, ?3, ?4, ?4, ?5, ?6, ?7, ?8, 0, ?1, ?9, ?10)",
+                 context, evidence_hash, seq, head, mono_ms, evidence, enrolment)
+             VALUES (?1, ?2, ?3, ?4, ?4, ?5, ?6, ?7, ?8, 0, ?1, ?9, ?10, ?11)",
             params![
                 new.id.0,
                 new.node.0,
@@ -183,9 +193,30 @@ impl Store {
                 new.evidence_hash.0,
                 new.mono_ms,
                 new.evidence,
+                new.enrolment.0,
             ],
         )?;
-        Ok(())
+        Ok(self.db.last_insert_rowid())
+    }
+
+    /// Closes sessions of this node, or those under this enrolment record, that could still go on.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`].
+    pub fn close_sessions(&self, of: &Digest, code: &str) -> Result<usize, StoreError> {
+        let sql = "UPDATE sessions SET state = ?2, closed = ?3
+                   WHERE (node = ?1 OR enrolment = ?1) AND state IN (?4, ?5)";
+        let (open, superseded) = (State::Open.code(), State::Superseded.code());
+        self.run("close sessions", sql, params![of.0, State::Closed.code(), code, open, superseded])
+    }
+
+    /// Closes one session.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`].
+    pub fn close_session(&self, number: i64, code: &str) -> Result<(), StoreError> {
+        let sql = "UPDATE sessions SET state = ?2, closed = ?3 WHERE number = ?1";
+        self.run("close a session", sql, params![number, State::Closed.code(), code]).map(drop)
     }
 
     /// The session with this id.
@@ -375,5 +406,6 @@ fn session_row(row: &Row<'_>) -> rusqlite::Result<Result<SessionRow, StoreError>
         seq: row.get(9)?,
         head: Digest(row.get(10)?),
         mono_ms: row.get(11)?,
+        closed: row.get(12)?,
     }))
 }

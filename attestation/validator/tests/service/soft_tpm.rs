@@ -17,28 +17,69 @@ use p256::ecdsa::{Signature as Ecdsa, SigningKey};
 use p256::{EncodedPoint, PublicKey};
 use sha2::{Digest as _, Sha256};
 
+#[derive(Clone)]
+enum Ek {
+    Ecc(p256::SecretKey),
+    Rsa(Box<rsa::RsaPrivateKey>),
+}
+
+#[derive(Clone)]
 pub(crate) struct SoftTpm {
-    ek: p256::SecretKey,
+    ek: Ek,
     ak: SigningKey,
+    /// Fills the EK's policy digest: another template gives another public area.
+    pub(crate) policy: u8,
     pub(crate) reset_count: u32,
+    pub(crate) restart_count: u32,
     pub(crate) time_ms: u64,
+    pub(crate) clock_ms: u64,
+    pub(crate) safe: bool,
 }
 
 impl SoftTpm {
+    /// TPMs of different seeds were switched on a minute apart.
     pub(crate) fn new(seed: u8) -> Self {
-        let ek = p256::SecretKey::from_slice(&[seed; 32]).unwrap();
+        let ek = Ek::Ecc(p256::SecretKey::from_slice(&[seed; 32]).unwrap());
         let ak = SigningKey::from_slice(&[seed ^ 0x40; 32]).unwrap();
-        Self { ek, ak, reset_count: 4, time_ms: 5_000 }
+        let time_ms = 5_000 + 60_000 * u64::from(seed);
+        let clock_ms = time_ms + 1_000 * u64::from(seed);
+        Self { ek, ak, policy: 7, reset_count: 4, restart_count: 0, time_ms, clock_ms, safe: true }
+    }
+
+    /// The same TPM's RSA EK; the AK is another, for it belongs to another enrolment.
+    pub(crate) fn with_rsa_ek(self, seed: u8) -> Self {
+        let mut rng = <rand_chacha::ChaCha20Rng as rand_core::SeedableRng>::from_seed([seed; 32]);
+        let ek = Ek::Rsa(Box::new(rsa::RsaPrivateKey::new(&mut rng, 2048).unwrap()));
+        Self { ek, ..self.with_ak(seed) }
+    }
+
+    pub(crate) fn with_ak(self, seed: u8) -> Self {
+        Self { ak: SigningKey::from_slice(&[seed ^ 0x40; 32]).unwrap(), ..self }
+    }
+
+    /// Switched off and on: `time` begins again.
+    pub(crate) fn reboot(&mut self) {
+        (self.reset_count, self.restart_count, self.time_ms) = (self.reset_count + 1, 0, 4_000);
+    }
+
+    pub(crate) fn ek_kind(&self) -> KeyKind {
+        match &self.ek {
+            Ek::Ecc(key) => kind(&key.public_key()),
+            Ek::Rsa(key) => {
+                use rsa::traits::PublicKeyParts as _;
+                KeyKind::Rsa { bits: 2048, exponent: 65_537, modulus: key.n().to_bytes_be() }
+            }
+        }
     }
 
     pub(crate) fn ek_public(&self) -> Public {
         let parts = PublicParts {
             name_alg: HashAlg::Sha256,
             attributes: Attributes::from_bits(0x0003_00b2).unwrap(),
-            auth_policy: vec![7; 32],
+            auth_policy: vec![self.policy; 32],
             symmetric: Symmetric::Aes128Cfb,
             scheme: Scheme::Null,
-            kind: kind(&self.ek.public_key()),
+            kind: self.ek_kind(),
         };
         Public::from_parts(&parts).unwrap()
     }
@@ -61,14 +102,13 @@ impl SoftTpm {
 
     /// TPM2_ActivateCredential (TPM 2.0 Part 1, 24), for this AK; the HMAC is left to real TPMs.
     pub(crate) fn activate(&self, id_object: &[u8], encrypted_secret: &[u8]) -> Vec<u8> {
-        let (x, rest) = sized(encrypted_secret);
-        let (y, _) = sized(rest);
-        let point = EncodedPoint::from_affine_coordinates(x.into(), y.into(), false);
-        let ephemeral = PublicKey::from_sec1_bytes(point.as_bytes()).unwrap();
-        let z = p256::ecdh::diffie_hellman(self.ek.to_nonzero_scalar(), ephemeral.as_affine());
-        let KeyKind::Ecc { x: own_x, .. } = kind(&self.ek.public_key()) else { unreachable!() };
-        let z: &[u8] = z.raw_secret_bytes();
-        let seed = Sha256::digest([&[0, 0, 0, 1], z, b"IDENTITY\0", x, own_x.as_slice()].concat());
+        let seed = match &self.ek {
+            Ek::Ecc(key) => ecdh_seed(key, encrypted_secret),
+            Ek::Rsa(key) => {
+                let oaep = rsa::Oaep::new_with_label::<Sha256, _>("IDENTITY\0");
+                key.decrypt(oaep, encrypted_secret).unwrap()
+            }
+        };
         let name = self.ak_name();
         let context = [&[0, 0, 0, 1], &b"STORAGE\0"[..], name.as_bytes(), &128u32.to_be_bytes()].concat();
         let key = hmac(&seed, &context);
@@ -93,7 +133,8 @@ impl SoftTpm {
     }
 
     fn clock_info(&self) -> ClockInfo {
-        ClockInfo { clock: 9, reset_count: self.reset_count, restart_count: 0, safe: true }
+        let Self { clock_ms: clock, reset_count, restart_count, safe, .. } = *self;
+        ClockInfo { clock, reset_count, restart_count, safe }
     }
 
     fn attest(&self, extra_data: &[u8], body: AttestBody) -> Attested {
@@ -111,6 +152,18 @@ impl SoftTpm {
         let signature = Signature::ecdsa(HashAlg::Sha256, &r, &s).unwrap().to_bytes();
         Attested { attest, signature }
     }
+}
+
+/// KDFe over the shared point (TPM 2.0 Part 1, C.6.1).
+fn ecdh_seed(key: &p256::SecretKey, encrypted_secret: &[u8]) -> Vec<u8> {
+    let (x, rest) = sized(encrypted_secret);
+    let (y, _) = sized(rest);
+    let point = EncodedPoint::from_affine_coordinates(x.into(), y.into(), false);
+    let ephemeral = PublicKey::from_sec1_bytes(point.as_bytes()).unwrap();
+    let z = p256::ecdh::diffie_hellman(key.to_nonzero_scalar(), ephemeral.as_affine());
+    let KeyKind::Ecc { x: own_x, .. } = kind(&key.public_key()) else { unreachable!() };
+    let z: &[u8] = z.raw_secret_bytes();
+    Sha256::digest([&[0, 0, 0, 1], z, b"IDENTITY\0", x, own_x.as_slice()].concat()).to_vec()
 }
 
 pub(crate) fn hmac(key: &[u8], message: &[u8]) -> [u8; 32] {
