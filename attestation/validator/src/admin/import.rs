@@ -6,7 +6,7 @@
 
 use assay_appraisal::Trust;
 use assay_ledger::firmware::FirmwareTable;
-use assay_ledger::revocation::{RevocationList, RevokedKind};
+use assay_ledger::revocation::RevocationList;
 use assay_wire::{Digest, Envelope, Kind};
 
 use super::Done;
@@ -51,13 +51,10 @@ fn revocations(
     list: &RevocationList,
     bytes: &[u8],
 ) -> Result<Done, StoreError> {
-    let counted = u64::try_from(list.entries.len()).is_ok_and(|count| count == list.number);
-    if !counted || !storable(list.entries.iter().map(|one| one.at_ms)) {
-        return Ok(Done::no(
-            "import.form",
-            "the list's number is not its count of entries, or a time is none",
-        ));
+    if !storable(list.entries.iter().map(|one| one.at_ms).chain([list.number])) {
+        return Ok(Done::no("import.form", "a number or a time that no list reaches"));
     }
+    let mut kept = 0;
     if let Some((number, known)) = store.imported(validator, Kind::Revocations)? {
         if number == list.number && known == bytes {
             return Ok(Done::yes("import.known", format!("list {number} is the one that is kept")));
@@ -73,19 +70,14 @@ fn revocations(
                 "entries of the list that is kept are missing from this one",
             ));
         }
+        kept = known.entries.len();
     }
     store.import_revocations(validator, list, bytes)?;
     let mut closed = 0;
-    for entry in &list.entries {
-        // Sessions under a record issued after a node's revocation go on: it was allowed again.
-        let stands = match entry.kind {
-            RevokedKind::Record => true,
-            RevokedKind::Node => {
-                let newest = store.newest_record(&entry.digest)?;
-                newest.is_none_or(|(_, record)| record.issued_ms <= entry.at_ms)
-            }
-        };
-        if stands {
+    for entry in list.entries.iter().skip(kept) {
+        // Its own record of a later time: the validator has allowed the node again.
+        let again = store.issued_by(&entry.digest, validator)?.is_some_and(|issued| issued > entry.at_ms);
+        if !again {
             closed += store.close_sessions(&entry.digest, "enrolment.revoked")?;
         }
     }

@@ -6,7 +6,7 @@
 
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
-use std::os::unix::net::UnixStream as BlockingStream;
+use std::os::unix::net::{UnixListener as BlockingListener, UnixStream as BlockingStream};
 use std::path::Path;
 use std::time::Duration;
 
@@ -26,15 +26,16 @@ const DONE: u64 = 4096;
 /// For a whole exchange.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Listens; a socket that is there already is a dead process's, for the caller holds the lock.
-pub(crate) fn bind(path: &Path) -> Result<UnixListener, Error> {
+/// Listens from now on, for a runtime to accept later; a socket that is there already is a dead process's, for the caller holds the lock.
+pub(crate) fn bind(path: &Path) -> Result<BlockingListener, Error> {
     let failed = |source| Error::Listen { address: path.display().to_string(), source };
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
         _ => {}
     }
-    let listener = UnixListener::bind(path).map_err(failed)?;
+    let listener = BlockingListener::bind(path).map_err(failed)?;
     std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600)).map_err(failed)?;
+    listener.set_nonblocking(true).map_err(failed)?;
     Ok(listener)
 }
 

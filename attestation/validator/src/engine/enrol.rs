@@ -108,7 +108,8 @@ impl Engine {
         let record = previous.as_ref().map(|(_, record)| record);
         // A renewal must not undo a revocation of the whole node, only a permission does.
         let issued_ms = record.map_or(0, |record| record.issued_ms);
-        if !allowed && store.is_revoked(&node, &Digest::default(), issued_ms)? {
+        let standing = store.standing(&node, &Digest::default(), (&self.validator_id(), issued_ms))?;
+        if !allowed && !standing.is_empty() {
             let message = "the node was revoked; its validator's operator can allow it to enrol again";
             return Ok(Err(Refused::new(403, "enrolment.revoked", message)));
         }

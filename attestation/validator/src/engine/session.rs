@@ -22,6 +22,9 @@ use crate::store::{NewSession, Power, SessionRow, StoreError, StoredAppraisal};
 /// A record in evidence, not yet believed.
 struct Carried {
     hash: Digest,
+    /// Who issued it and when, by its own word.
+    issuer: Digest,
+    issued_ms: u64,
     record: Option<EnrolmentRecord>,
 }
 
@@ -29,7 +32,9 @@ impl Carried {
     fn read(bytes: &[u8]) -> Self {
         let envelope = Envelope::decode_as(Kind::Enrolment, bytes).ok();
         let hash = envelope.as_ref().map(Envelope::hash).unwrap_or_default();
-        Self { hash, record: envelope.and_then(|envelope| envelope.message().ok()) }
+        let issuer = envelope.as_ref().map(|envelope| envelope.kid).unwrap_or_default();
+        let record: Option<EnrolmentRecord> = envelope.and_then(|envelope| envelope.message().ok());
+        Self { hash, issuer, issued_ms: record.as_ref().map_or(0, |record| record.issued_ms), record }
     }
 }
 
@@ -67,10 +72,10 @@ impl Engine {
             _ => return Ok(Err(unknown_nonce())),
         }
         let carried = Carried::read(&opening.enrolment);
-        if let Some(refused) = self.revoked(opening, &carried)? {
-            return Ok(Err(refused));
+        let state = self.state_for(opening, &carried)?;
+        if !state.revocations.is_empty() {
+            return Ok(Err(Refused::new(403, "enrolment.revoked", "the node or its record was revoked")));
         }
-        let state = self.state_for(opening, &carried.hash)?;
         if let Some(fork) = fork(state.known.as_ref(), opening.previous.as_ref()) {
             return Ok(Err(fork));
         }
@@ -83,18 +88,18 @@ impl Engine {
     }
 
     /// What the validator knows of the node whose evidence this is.
-    fn state_for(&self, opening: &Opening, record: &Digest) -> Result<NodeState, StoreError> {
-        let (node, pcr0, previous) = (&opening.node, opening.pcr0.as_ref(), opening.previous.as_ref());
-        state_for(&self.parts.store, StateOf { node, record, pcr0, previous })
-    }
-
-    /// The refusal of a record that was taken back. The record is not verified yet, and need not be:
-    /// what it says can't bring it back, for its own hash and its node's id are looked up, and a
-    /// false time of issue costs it its signature.
-    fn revoked(&self, opening: &Opening, carried: &Carried) -> Result<Option<Refused>, StoreError> {
-        let issued_ms = carried.record.as_ref().map_or(0, |record| record.issued_ms);
-        let revoked = self.parts.store.is_revoked(&opening.node, &carried.hash, issued_ms)?;
-        Ok(revoked.then(|| Refused::new(403, "enrolment.revoked", "the node or its record was revoked")))
+    ///
+    /// The record is not verified yet, and need not be: what it says can't bring it back, for its own
+    /// hash and its node's id are looked up, and a false issuer or time costs it its signature.
+    fn state_for(&self, opening: &Opening, carried: &Carried) -> Result<NodeState, StoreError> {
+        let of = StateOf {
+            node: &opening.node,
+            record: &carried.hash,
+            issued: (&carried.issuer, carried.issued_ms),
+            pcr0: opening.pcr0.as_ref(),
+            previous: opening.previous.as_ref(),
+        };
+        state_for(&self.parts.store, of)
     }
 
     /// The answer to a node that didn't get the first one.

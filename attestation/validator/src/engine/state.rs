@@ -4,9 +4,10 @@
 //! with each session ([`crate::store::StoredAppraisal`]), so that [`crate::replay`] can make the
 //! same appraisal again.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use assay_appraisal::{Appraisal, OpenSession, Policy, Trust, open_session};
-use assay_ledger::firmware::FirmwareSet;
-use assay_ledger::revocation::Revocation;
+use assay_ledger::revocation::RevocationList;
 use assay_ledger::session::Head;
 use assay_wire::{Digest, WireError};
 use minicbor::{Decode, Encode};
@@ -20,15 +21,15 @@ pub(crate) struct NodeState {
     /// The head that the node's ledger must have reached.
     #[n(0)]
     pub(crate) known: Option<Head>,
-    /// What anyone trusted has taken back of this node or this record, in order of time.
+    /// Each validator's list with what stands in it against this node or this record, and no other entry.
     #[n(1)]
-    pub(crate) revocations: Vec<Revocation>,
-    /// The quoted PCR 0 in the firmware table, the largest count of owners that any table has.
+    pub(crate) revocations: BTreeMap<Digest, RevocationList>,
+    /// The evidence's PCR 0 and at how many owners it was seen, by the table that has most.
     #[n(2)]
-    pub(crate) firmware: Option<FirmwareSet>,
-    /// PCR 0 values that an administrator approved for this node, ascending.
+    pub(crate) firmware: BTreeMap<Digest, u32>,
+    /// This node with each value that an administrator approved for it.
     #[n(3)]
-    pub(crate) approved: Vec<Digest>,
+    pub(crate) approved_firmware: BTreeSet<(Digest, Digest)>,
 }
 
 /// Whose state, and of which evidence.
@@ -37,6 +38,8 @@ pub(crate) struct StateOf<'a> {
     pub(crate) node: &'a Digest,
     /// Envelope hash of the enrolment record that the evidence carries.
     pub(crate) record: &'a Digest,
+    /// Who issued that record, and when.
+    pub(crate) issued: (&'a Digest, u64),
     /// PCR 0 as the evidence lists it; not yet known to be the quoted one.
     pub(crate) pcr0: Option<&'a Digest>,
     /// The session that the node names as its last.
@@ -45,11 +48,18 @@ pub(crate) struct StateOf<'a> {
 
 /// Gathers what the store knows.
 pub(crate) fn state_for(store: &Store, of: StateOf<'_>) -> Result<NodeState, StoreError> {
+    let mut revocations: BTreeMap<Digest, RevocationList> = BTreeMap::new();
+    for (validator, number, entry) in store.standing(of.node, of.record, of.issued)? {
+        let list = revocations.entry(validator).or_default();
+        (list.number, list.issued_ms) = (number, entry.at_ms);
+        list.entries.push(entry);
+    }
+    let seen = of.pcr0.map(|pcr0| store.firmware(pcr0)).transpose()?.flatten();
     Ok(NodeState {
         known: known_head(store, of.node, of.previous)?,
-        revocations: store.revocations_of(of.node, of.record)?,
-        firmware: of.pcr0.map(|pcr0| store.firmware(pcr0)).transpose()?.flatten(),
-        approved: store.approved_firmware(of.node)?,
+        revocations,
+        firmware: seen.map(|set| (set.pcr0, set.owners)).into_iter().collect(),
+        approved_firmware: store.approved_firmware(of.node)?.into_iter().map(|v| (*of.node, v)).collect(),
     })
 }
 

@@ -20,6 +20,7 @@ mod routes;
 use std::fs::{File, TryLockError};
 use std::future::Future;
 use std::net::SocketAddr;
+use std::os::unix::net::UnixListener;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -49,6 +50,8 @@ pub struct Service {
     parts: Parts,
     tls: Arc<ServerConfig>,
     pin: String,
+    /// For orders of whoever runs the validator.
+    orders: UnixListener,
     /// Held for as long as the directory is served; dropped with the service.
     lock: File,
 }
@@ -92,7 +95,8 @@ impl Service {
             ak_change_ms,
             twins,
         };
-        Ok(Self { home: home.clone(), config, parts, tls, pin, lock })
+        let orders = socket::bind(&home.admin())?;
+        Ok(Self { home: home.clone(), config, parts, tls, pin, orders, lock })
     }
 
     /// Tells the time by another clock: a test's.
@@ -139,9 +143,10 @@ impl Service {
     /// # Errors
     /// [`Error::Start`] or [`Error::Engine`].
     pub async fn serve(self, listener: TcpListener, stop: impl Future<Output = ()>) -> Result<(), Error> {
-        let Self { home, config, parts, tls, lock, .. } = self;
+        let Self { home, config, parts, tls, lock, orders, .. } = self;
         let (engine, thread) = engine::start(parts)?;
-        let orders = socket::bind(&home.admin())?;
+        let orders = tokio::net::UnixListener::from_std(orders)
+            .map_err(|source| Error::Start { what: "the admin socket", source })?;
         let owner = socket::owner(home.dir())
             .map_err(|source| Error::ReadFile { path: home.dir().to_owned(), source })?;
         let admin = engine.clone();

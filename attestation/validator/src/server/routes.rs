@@ -52,10 +52,10 @@ fn malformed(error: WireError) -> Refused {
 }
 
 impl Route {
-    /// Whether it costs public-key work or a nonce for whoever asks: these are paced by address. Records
-    /// are not: they are of sessions that were accepted.
+    /// Whether it costs public-key work, a nonce or a long answer for whoever asks: these are paced by
+    /// address. Records are not: they are of sessions that were accepted.
     pub(super) fn is_paced(self) -> bool {
-        matches!(self, Self::Enrol | Self::Answer | Self::Challenge | Self::Session)
+        !matches!(self, Self::Beacon | Self::Records)
     }
 
     /// The most bytes that its body may have.
@@ -160,6 +160,49 @@ mod tests {
                 let refused = route.decode(body).unwrap_err();
                 assert_eq!((refused.status, refused.refusal.code.as_str()), (400, "request.malformed"));
             }
+        }
+    }
+
+    /// Nanoseconds that this thread has been on a CPU (proc(5), schedstat).
+    fn cpu_ns() -> u64 {
+        let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+        text.split(' ').next().unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn the_largest_body_of_every_path_is_refused_within_50_ms_of_cpu() {
+        let every = [
+            Route::Beacon,
+            Route::Enrol,
+            Route::Answer,
+            Route::Challenge,
+            Route::Session,
+            Route::Records,
+            Route::Revocations,
+        ];
+        for route in every.into_iter().filter(|route| route.body_limit() > 0) {
+            let limit = route.body_limit();
+            assert!(limit <= limits::ENVELOPE);
+            for byte in [0x00, 0x40, 0x60, 0x80, 0x81, 0x9f, 0xa0, 0xa1, 0xd2, 0xf6, 0xff] {
+                // By itself; inside the longest array; inside an array that claims to be longer than all.
+                let array = [&[0x9a][..], &u32::try_from(limit - 5).unwrap().to_be_bytes()].concat();
+                let endless = [&[0x9b][..], &[0xff; 8]].concat();
+                for head in [vec![], array, endless] {
+                    let body = [&*head, &*vec![byte; limit - head.len()]].concat();
+                    let before = cpu_ns();
+                    assert!(route.decode(&body).is_err());
+                    let ms = (cpu_ns() - before) / 1_000_000;
+                    assert!(ms < 50, "{route:?} {byte:#x}: {ms} ms");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn one_byte_more_than_a_path_takes_is_refused_without_a_look() {
+        for route in [Route::Enrol, Route::Answer, Route::Challenge, Route::Session, Route::Records] {
+            let refused = route.decode(&vec![0xff; route.body_limit() + 1]).unwrap_err();
+            assert!(refused.refusal.message.contains("bytes") || refused.status == 413, "{refused:?}");
         }
     }
 }

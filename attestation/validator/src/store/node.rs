@@ -34,8 +34,8 @@ impl Store {
     ) -> Result<(), StoreError> {
         self.run(
             "add an enrolment record",
-            "INSERT INTO enrolments (hash, node, issued_ms, envelope) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT DO NOTHING",
+            // The same record again, of the same moment, is the newest again.
+            "INSERT OR REPLACE INTO enrolments (hash, node, issued_ms, envelope) VALUES (?1, ?2, ?3, ?4)",
             params![hash.0, record.node.0, record.issued_ms, envelope],
         )?;
         self.run(
@@ -106,6 +106,15 @@ impl Store {
         let (issued, expires) = (record.issued_ms, record.expires_ms);
         self.run("remember a record", sql, params![record.node.0, validator.0, hash.0, issued, expires])
             .map(drop)
+    }
+
+    /// When the newest record of a node by this validator that was seen here was issued, Unix ms.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`].
+    pub fn issued_by(&self, node: &Digest, validator: &Digest) -> Result<Option<u64>, StoreError> {
+        let sql = "SELECT issued_ms FROM seen_records WHERE node = ?1 AND validator = ?2";
+        self.one("look for a record", sql, params![node.0, validator.0], |row| row.get(0))
     }
 
     /// Lets a node enrol once although something stands against it.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use assay_ledger::enrolment::EnrolmentRecord;
 use assay_ledger::receipt::Subject;
-use assay_ledger::revocation::RevokedKind;
+use assay_ledger::revocation::{Revocation, RevokedKind};
 use assay_wire::{Digest, Envelope, Kind};
 use rusqlite::params;
 use serde::Serialize;
@@ -128,20 +128,33 @@ impl Store {
         }
     }
 
-    /// Whether a record of this node was taken back: by itself, or with all that were issued until then.
+    /// What stands against a record of this node: its own revocations, and those of the node.
+    ///
+    /// A validator that issues a record after it revoked the node has allowed it again, for its own
+    /// records; nobody else's record does that.
     ///
     /// # Errors
-    /// [`StoreError::Query`].
-    pub fn is_revoked(&self, node: &Digest, record: &Digest, issued_ms: u64) -> Result<bool, StoreError> {
-        let found = self.revocations_of(node, record)?;
-        Ok(found.iter().any(|one| one.kind == RevokedKind::Record || issued_ms <= one.at_ms))
+    /// [`StoreError::Query`] or [`StoreError::Corrupt`].
+    pub fn standing(
+        &self,
+        node: &Digest,
+        record: &Digest,
+        (issuer, issued_ms): (&Digest, u64),
+    ) -> Result<Vec<(Digest, u64, Revocation)>, StoreError> {
+        let mut found = self.revocations_of(node, record)?;
+        found.retain(|(validator, _, one)| {
+            one.kind == RevokedKind::Record || validator != issuer || issued_ms <= one.at_ms
+        });
+        Ok(found)
     }
 
     fn is_revoked_now(&self, node: &Digest) -> Result<bool, StoreError> {
-        match self.newest_record(node)? {
-            Some((hash, record)) => self.is_revoked(node, &hash, record.issued_ms),
-            None => self.is_revoked(node, &Digest::default(), 0),
-        }
+        let this = self.validator()?;
+        let standing = match self.newest_record(node)? {
+            Some((hash, record)) => self.standing(node, &hash, (&this, record.issued_ms))?,
+            None => self.standing(node, &Digest::default(), (&this, 0))?,
+        };
+        Ok(!standing.is_empty())
     }
 
     fn records_of(&self, node: &Digest) -> Result<Vec<RecordOverview>, StoreError> {

@@ -63,17 +63,35 @@ impl Store {
         Ok(RevocationList { number: self.newest_revocation()?, issued_ms, entries })
     }
 
-    /// Everything that anyone trusted has taken back of this node or this record.
+    /// Everything that anyone has taken back of this node or this record: who, the number of his list,
+    /// and the entry; by validator and then by time.
     ///
     /// # Errors
-    /// [`StoreError::Query`].
-    pub fn revocations_of(&self, node: &Digest, record: &Digest) -> Result<Vec<Revocation>, StoreError> {
+    /// [`StoreError::Query`] or [`StoreError::Corrupt`].
+    pub fn revocations_of(
+        &self,
+        node: &Digest,
+        record: &Digest,
+    ) -> Result<Vec<(Digest, u64, Revocation)>, StoreError> {
         let sql = "SELECT kind, digest, at_ms, reason FROM revocations
-                   WHERE (digest = ?1 AND kind = 0) OR (digest = ?2 AND kind = 1)
-                   UNION SELECT kind, digest, at_ms, reason FROM imported_revocations
-                   WHERE (digest = ?1 AND kind = 0) OR (digest = ?2 AND kind = 1)
-                   ORDER BY at_ms, kind, reason";
-        self.all("look for revocations", sql, params![node.0, record.0], entry)
+                   WHERE (digest = ?1 AND kind = 0) OR (digest = ?2 AND kind = 1) ORDER BY number";
+        let own = self.all("look for revocations", sql, params![node.0, record.0], entry)?;
+        let (this, number) = (self.validator()?, self.newest_revocation()?);
+        let sql = "SELECT i.kind, digest, at_ms, reason, i.validator, number
+                   FROM imported_revocations i JOIN imports ON imports.validator = i.validator AND imports.kind = 0
+                   WHERE (digest = ?1 AND i.kind = 0) OR (digest = ?2 AND i.kind = 1)
+                   ORDER BY i.validator, place";
+        let others = self.all("look for others' revocations", sql, params![node.0, record.0], |row| {
+            Ok((Digest(row.get(4)?), row.get(5)?, entry(row)?))
+        })?;
+        Ok(own.into_iter().map(|one| (this, number, one)).chain(others).collect())
+    }
+
+    /// The validator whose store this is.
+    pub(super) fn validator(&self) -> Result<Digest, StoreError> {
+        let sql = "SELECT value FROM meta WHERE key = 'validator'";
+        let id: Option<String> = self.one("read the validator's id", sql, [], |row| row.get(0))?;
+        id.as_deref().and_then(Digest::from_hex).ok_or(StoreError::Corrupt { what: "validator id" })
     }
 
     /// The newest file of this kind by another validator: its number (or time) and envelope.

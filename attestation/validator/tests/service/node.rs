@@ -173,6 +173,18 @@ impl Node {
         (0..count).map(|_| self.beat(session, 0)).collect()
     }
 
+    /// Delivers the next beats; how many were taken.
+    pub(crate) fn send(&self, client: &mut Client, session: &mut Session, count: usize) -> u32 {
+        let beats = self.beats(session, count);
+        deliver(client, session, &beats).count
+    }
+
+    /// The body that delivers the next beat.
+    pub(crate) fn next(&self, session: &mut Session) -> Vec<u8> {
+        let beats = self.beats(session, 1);
+        records(session, &beats)
+    }
+
     /// The next beat, with flags that tell two beats of one place apart.
     pub(crate) fn beat(&self, session: &mut Session, flags: u32) -> Vec<u8> {
         session.seq += 1;

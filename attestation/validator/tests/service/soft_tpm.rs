@@ -2,6 +2,9 @@
 //!
 //! Proves nothing about hardware, as any software TPM; for the service it is one more node at I0.
 
+use std::collections::BTreeMap;
+use std::sync::Mutex;
+
 use aes::Aes128;
 use assay_ledger::session::{Attested, SESSION_PCRS};
 use assay_tpm::{
@@ -18,15 +21,15 @@ use p256::{EncodedPoint, PublicKey};
 use sha2::{Digest as _, Sha256};
 
 #[derive(Clone)]
-enum Ek {
+pub(crate) enum Ek {
     Ecc(p256::SecretKey),
     Rsa(Box<rsa::RsaPrivateKey>),
 }
 
 #[derive(Clone)]
 pub(crate) struct SoftTpm {
-    ek: Ek,
-    ak: SigningKey,
+    pub(crate) ek: Ek,
+    pub(crate) ak: SigningKey,
     /// Fills the EK's policy digest: another template gives another public area.
     pub(crate) policy: u8,
     pub(crate) reset_count: u32,
@@ -34,6 +37,8 @@ pub(crate) struct SoftTpm {
     pub(crate) time_ms: u64,
     pub(crate) clock_ms: u64,
     pub(crate) safe: bool,
+    /// The only PCR that may not be zero.
+    pub(crate) pcr0: assay_wire::Digest,
 }
 
 impl SoftTpm {
@@ -43,13 +48,22 @@ impl SoftTpm {
         let ak = SigningKey::from_slice(&[seed ^ 0x40; 32]).unwrap();
         let time_ms = 5_000 + 60_000 * u64::from(seed);
         let clock_ms = time_ms + 1_000 * u64::from(seed);
-        Self { ek, ak, policy: 7, reset_count: 4, restart_count: 0, time_ms, clock_ms, safe: true }
+        Self {
+            ek,
+            ak,
+            policy: 7,
+            reset_count: 4,
+            restart_count: 0,
+            time_ms,
+            clock_ms,
+            safe: true,
+            pcr0: Default::default(),
+        }
     }
 
     /// The same TPM's RSA EK; the AK is another, for it belongs to another enrolment.
     pub(crate) fn with_rsa_ek(self, seed: u8) -> Self {
-        let mut rng = <rand_chacha::ChaCha20Rng as rand_core::SeedableRng>::from_seed([seed; 32]);
-        let ek = Ek::Rsa(Box::new(rsa::RsaPrivateKey::new(&mut rng, 2048).unwrap()));
+        let ek = Ek::Rsa(Box::new(rsa_key(seed)));
         Self { ek, ..self.with_ak(seed) }
     }
 
@@ -115,14 +129,18 @@ impl SoftTpm {
         let (_, encrypted) = sized(id_object);
         let mut identity = encrypted.to_vec();
         Decryptor::<Aes128>::new(key[..16].into(), &[0; 16].into()).decrypt(&mut identity);
-        sized(&identity).0.to_vec()
+        // A real TPM refuses when the credential is for another key; here it is garbage.
+        match usize::from(u16::from_be_bytes([identity[0], identity[1]])) {
+            32 => identity[2..34].to_vec(),
+            _ => vec![],
+        }
     }
 
     pub(crate) fn quote(&self, extra_data: &[u8]) -> Attested {
         let pcrs = PcrSet::from_indices(&SESSION_PCRS).unwrap();
         let selection = vec![PcrSelection { alg: HashAlg::Sha256, pcrs }];
-        let zero = |_, _| Some(vec![0; 32]);
-        let pcr_digest = pcr_digest(&selection, &zero, HashAlg::Sha256).unwrap();
+        let value = |_, pcr| Some(if pcr == 0 { self.pcr0.0.to_vec() } else { vec![0; 32] });
+        let pcr_digest = pcr_digest(&selection, &value, HashAlg::Sha256).unwrap();
         self.attest(extra_data, AttestBody::Quote(QuoteInfo { selection, pcr_digest }))
     }
 
@@ -152,6 +170,16 @@ impl SoftTpm {
         let signature = Signature::ecdsa(HashAlg::Sha256, &r, &s).unwrap().to_bytes();
         Attested { attest, signature }
     }
+}
+
+/// Keys are slow to make: each seed's is made once.
+fn rsa_key(seed: u8) -> rsa::RsaPrivateKey {
+    static KEYS: Mutex<BTreeMap<u8, rsa::RsaPrivateKey>> = Mutex::new(BTreeMap::new());
+    let make = || {
+        let mut rng = <rand_chacha::ChaCha20Rng as rand_core::SeedableRng>::from_seed([seed; 32]);
+        rsa::RsaPrivateKey::new(&mut rng, 2048).unwrap()
+    };
+    KEYS.lock().unwrap().entry(seed).or_insert_with(make).clone()
 }
 
 /// KDFe over the shared point (TPM 2.0 Part 1, C.6.1).
