@@ -185,7 +185,7 @@ fn dispatch(command: Command) -> Result<bool, Error> {
     }
 }
 
-fn print_json(value: &Value) -> Result<(), Error> {
+pub(crate) fn print_json(value: &Value) -> Result<(), Error> {
     let mut out = io::stdout().lock();
     serde_json::to_writer_pretty(&mut out, value)
         .map_err(io::Error::from)

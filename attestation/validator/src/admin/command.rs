@@ -11,6 +11,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
 
 use super::{Done, Order, apply, socket};
+use crate::cli::print_json;
 use crate::config::Home;
 use crate::error::{Error, read_file};
 use crate::store::Store;
@@ -291,14 +292,6 @@ fn run_replay(args: &ReplayArgs) -> Result<bool, Error> {
         }
     }
     Ok(replayed.same())
-}
-
-fn print_json(value: &Value) -> Result<(), Error> {
-    let mut out = io::stdout().lock();
-    serde_json::to_writer_pretty(&mut out, value)
-        .map_err(io::Error::from)
-        .and_then(|()| writeln!(out))
-        .map_err(Error::Output)
 }
 
 fn print_line(line: &str) -> Result<(), Error> {

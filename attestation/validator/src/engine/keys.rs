@@ -229,3 +229,52 @@ pub(crate) fn index_records(store: &Store) -> Result<(), StoreError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_number_is_one_key_however_it_is_written() {
+        let rsa = TpmKey::rsa(&[0, 0, 9, 9], &[1, 0, 1]);
+        assert_eq!(rsa, TpmKey::rsa(&[9, 9], &[0, 1, 0, 1]));
+        assert_eq!(rsa, TpmKey::rsa(&[9, 9], &[0, 0, 0, 0]), "0 is how a TPM writes 65537");
+        assert_ne!(rsa, TpmKey::rsa(&[9, 9], &[3]));
+        assert_ne!(TpmKey::rsa(&[3, 9], &[1]), TpmKey::rsa(&[9], &[1, 3]));
+        let ecc = TpmKey::ecc(Rank::P256, &[7], &[8]);
+        assert_eq!(ecc, TpmKey::ecc(Rank::P256, &[0, 0, 7], &[0, 8]));
+        assert_ne!(ecc, TpmKey::ecc(Rank::P384, &[7], &[8]));
+        assert_eq!(TpmKey::ecc(Rank::P256, &[1; 33], &[8]), None);
+    }
+
+    #[test]
+    fn ecc_comes_before_rsa_and_shorter_before_longer() {
+        assert!(Rank::P256 < Rank::P384 && Rank::P384 < Rank::Rsa2048 && Rank::Rsa2048 < Rank::Other);
+        assert_eq!(TpmKey::rsa(&[0x80; 256], &[3]).rank, Rank::Rsa2048);
+        assert_eq!(TpmKey::rsa(&[0x80; 384], &[3]).rank, Rank::Other);
+    }
+
+    /// Real certificates as they lie in NV memory have a key each; cut short they have none.
+    #[test]
+    fn real_certificates_have_keys() {
+        let data = std::env::var_os("ASSAY_DATA").map_or_else(
+            || std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
+            Into::into,
+        );
+        let Ok(files) = std::fs::read_dir(data.join("attestation/ekcerts")) else {
+            eprintln!("SKIPPED: no data folder; set ASSAY_DATA");
+            return;
+        };
+        let raw = |path: &std::path::PathBuf| path.extension().is_some_and(|e| e == "der" || e == "cer");
+        let mut count = 0;
+        for path in files.map(|file| file.unwrap().path()).filter(raw) {
+            let bytes = std::fs::read(&path).unwrap();
+            let key = TpmKey::of_certificate(&bytes);
+            assert!(key.is_some(), "{}", path.display());
+            assert_eq!(TpmKey::of_certificate(&[&*bytes, &[0xff; 9]].concat()), key);
+            assert_eq!(TpmKey::of_certificate(&bytes[..bytes.len() / 2]), None);
+            count += 1;
+        }
+        assert!(count > 0);
+    }
+}

@@ -1,9 +1,10 @@
 //! What a validator must not forget, in SQLite.
 //!
-//! Purpose: enrolments, sessions with their chains, records, offences and beacons
-//! survive a power cut the moment they are acknowledged: write-ahead log,
+//! Purpose: enrolments and whose keys they are of, revocations, sessions with their chains
+//! and what they were appraised with, offences, findings, firmware and beacons survive a
+//! power cut the moment they are acknowledged: write-ahead log,
 //! `synchronous=FULL`, and an answer leaves only after its transaction has
-//! committed. One writer, the engine's thread; `nodes` reads beside it.
+//! committed. One writer, the engine's thread; commands that only look read beside it.
 //!
 //! Trust boundary: the file is the validator's own. A file of a newer version, of
 //! another program, network or validator is refused.
@@ -15,6 +16,7 @@ mod appraisal;
 mod firmware;
 mod keys;
 mod node;
+mod offence;
 mod overview;
 mod power;
 mod revocation;
@@ -28,10 +30,10 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Params, Row};
 pub use appraisal::StoredAppraisal;
 pub use keys::{KeyHolder, Role};
 pub use node::EnrolledNode;
+pub use offence::Offence;
 pub use overview::{NodeOverview, RecordOverview, SessionOverview};
 pub use power::{FindingRow, Power, Running};
-pub use revocation::revoked_kind_code;
-pub use session::{NewSession, Offence, SessionRow, State, StoredRecord};
+pub use session::{NewSession, SessionRow, State, StoredRecord};
 
 /// The store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]

@@ -8,7 +8,7 @@ use rusqlite::{Row, params};
 use super::{Store, StoreError};
 
 /// The number of a kind in the store; that of the wire.
-pub fn revoked_kind_code(kind: RevokedKind) -> i64 {
+fn revoked_kind_code(kind: RevokedKind) -> i64 {
     match kind {
         RevokedKind::Node => 0,
         RevokedKind::Record => 1,
