@@ -27,6 +27,8 @@ const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
 const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
 /// secp384r1.
 const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
+/// id-RSAES-OAEP (RFC 4055 4.1), under which older EK certificates have their key.
+const RSA_OAEP: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.7");
 /// rsaEncryption (RFC 8017 A.1).
 const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
@@ -76,7 +78,7 @@ impl TpmKey {
         let info = certificate.tbs_certificate.subject_public_key_info;
         let key = info.subject_public_key.raw_bytes();
         match info.algorithm.oid {
-            RSA => rsa_key(key),
+            RSA | RSA_OAEP => rsa_key(key),
             EC => {
                 let curve = info.algorithm.parameters?.to_der().ok()?;
                 let rank = match ObjectIdentifier::from_der(&curve).ok()? {

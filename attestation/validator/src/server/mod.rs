@@ -7,8 +7,8 @@
 //! signature. TLS 1.3 only; HTTP/1.1 only; a cap on connections, on a request's bytes
 //! and on all requests' bytes together; a time limit for the handshake, each header,
 //! each body and for silence. Each address has its share of connections, handshakes and
-//! requests ([`rate`]), and a malformed body is refused before any public-key work.
-//! Orders of whoever runs the validator come over a socket of their own ([`crate::admin`]).
+//! requests (`rate`), and a malformed body is refused before any public-key work.
+//! Orders of whoever runs the validator come over a socket of their own (`admin`).
 //!
 //! Not here: authentication by TLS (messages are signed by themselves), metrics.
 
