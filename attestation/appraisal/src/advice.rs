@@ -24,9 +24,17 @@ const TELEMETRY: &str =
 fn step(id: &str) -> Option<&'static str> {
     let step = match id {
         "file.form" => "name a file that `assay-agent` or `assay-validator` exported: enrolment, evidence, claim or receipt",
+        "enrolment.ek-template" => "use the TPM's own endorsement key: the agent makes it by the TCG's templates and no others",
+        "enrolment.weak-key" => "this TPM makes keys that can be computed from their public half: update its firmware and make new keys, or replace it",
+        "enrolment.firmware" => "update the TPM's firmware with its vendor's tool, then enrol again",
+        "enrolment.certificate-chain" | "enrolment.certificate-vendor" => "the certificate claims an authority that did not sign it: look at where it came from",
+        "enrolment.certificate-validity" => "the certificate is of the future: set the clocks right, or look at where it came from",
+        "identity.vendor-root" => "enrol with the authorities' certificates (`ek_chain`), add the maker's to the trust file with `[[ca]]`, or pin node {node} by hand",
+        "identity.platform-certificate" | "identity.device-certificate" => "add the machine maker's authority to the trust file with `[[ca]]`, or ignore what the certificate says",
         "enrolment.certificates" | "enrolment.size" | "enrolment.ek" | "enrolment.form" => ANOTHER,
         "enrolment.ak" => "remove the agent's AK and enrol again: the AK must be a restricted signing key of the TPM",
-        "enrolment.certificate" => "the EK certificate can't be read: enrol without it and pin node {node} by hand, or get the maker's certificate",
+        "enrolment.certificate-form" | "enrolment.certificate-version" | "enrolment.certificate-ca" | "enrolment.certificate-usage"
+        | "enrolment.certificate-purpose" | "enrolment.certificate-subject" | "enrolment.certificate-extension" => "the EK certificate can't be read: enrol without it and pin node {node} by hand, or get the maker's certificate",
         "enrolment.certificate-key" => "the certificate is another TPM's: give the agent the one of this TPM with `--ek-cert FILE`",
         "enrolment.nonce" | "enrolment.quote" | "enrolment.pcrs" => "enrol again: the answer was not to this challenge",
         "enrolment.activation" => "enrol again on the machine that holds the TPM: EK and AK were not shown to be in one",

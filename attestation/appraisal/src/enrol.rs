@@ -16,7 +16,7 @@ use crate::ek::{self, Examined, Judged, Presented};
 use crate::facts::NodeFacts;
 use crate::finding::{Check, Finding, Findings, Severity};
 use crate::policy::Policy;
-use crate::revoked::check_revoked;
+use crate::revoked::{RecordRef, check_revoked};
 use crate::session::digest_of;
 use crate::trust::Trust;
 
@@ -218,7 +218,9 @@ pub(crate) fn appraise_record(bytes: &[u8], basis: Basis<'_>, findings: &mut Fin
         return None;
     }
     let (ak, ek) = findings.result(KEYS, record.class.name(), keys(&record))?;
-    if !check_revoked(&record.node, &envelope.hash(), trust, state, now_ms, findings) {
+    let (node, hash, issuer, issued_ms) = (&record.node, &envelope.hash(), &envelope.kid, record.issued_ms);
+    let named = RecordRef { node, hash, issuer, issued_ms };
+    if !check_revoked(named, trust, state, now_ms, findings) {
         return None;
     }
     validity(&record, now_ms, policy.skew_ms, findings);

@@ -56,7 +56,7 @@ pub use finding::{EventRef, Finding, Severity, Verdict};
 pub use firmware::firmware_changed;
 pub use policy::{Policy, ReleaseRule};
 pub use releases::{RELEASE_NETWORK, ReleaseError, TrustedRelease};
-pub use revoked::{ListFault, newer, revocation};
+pub use revoked::{ListFault, RecordRef, newer, revocation};
 pub use session::{OpenSession, open_session};
 pub use state::{State, StateError};
 pub use trust::{ReleaseSigner, Trust, TrustError, TrustedCa, TrustedValidator, Vendors};

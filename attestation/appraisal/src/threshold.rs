@@ -9,7 +9,7 @@ use assay_wire::{Envelope, Kind};
 use crate::appraise::Basis;
 use crate::enrol::Enrolled;
 use crate::finding::{Check, Findings, Severity};
-use crate::revoked::revocation;
+use crate::revoked::{RecordRef, revocation};
 
 const THRESHOLD: Check = Check {
     id: "enrolment.threshold",
@@ -52,7 +52,8 @@ fn operator<'a>(bytes: &[u8], of: &EnrolmentRecord, basis: Basis<'a>) -> Option<
     let record: EnrolmentRecord = envelope.message().ok()?;
     let same = (record.node, &record.ek_public, &record.ak_public) == (of.node, &of.ek_public, &of.ak_public);
     let begun = record.issued_ms <= basis.now_ms.saturating_add(basis.policy.skew_ms);
-    let hash = envelope.hash();
-    let revoked = revocation(&record.node, &hash, basis.trust, basis.state, basis.now_ms).is_some();
+    let (node, hash, issuer, issued_ms) = (&record.node, &envelope.hash(), &envelope.kid, record.issued_ms);
+    let named = RecordRef { node, hash, issuer, issued_ms };
+    let revoked = revocation(named, basis.trust, basis.state, basis.now_ms).is_some();
     (same && begun && basis.now_ms < record.expires_ms && !revoked).then_some(validator.operator.as_str())
 }

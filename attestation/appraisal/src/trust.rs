@@ -137,6 +137,8 @@ struct TrustFile {
     release_signer: Vec<SignerSection>,
     #[serde(default)]
     firmware: Vec<FirmwareSection>,
+    #[serde(default)]
+    release: Vec<ReleaseSection>,
 }
 
 #[derive(Deserialize)]
@@ -166,6 +168,12 @@ struct CaSection {
     name: String,
     class: String,
     certificate: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ReleaseSection {
+    manifest: String,
 }
 
 #[derive(Deserialize)]
@@ -226,7 +234,7 @@ impl Trust {
         for authority in &authorities {
             store.add(authority.entry()).map_err(ca)?;
         }
-        Ok(Self {
+        let mut trust = Self {
             enrolment_threshold: file.network.enrolment_threshold,
             firmware_owners: file.network.firmware_owners,
             vendors: file.vendors,
@@ -242,7 +250,14 @@ impl Trust {
             beacon_period_ms: file.network.beacon_period_ms,
             anchor_per_mille: file.network.anchor_per_mille,
             pinned_nodes: pinned.collect::<Result<_, _>>()?,
-        })
+        };
+        for section in &file.release {
+            let manifest = hex::decode(&section.manifest);
+            let manifest = manifest.map_err(|_| value("release.manifest", "not hexadecimal digits"))?;
+            let refused = |_| value("release.manifest", "not a release by one of the release signers");
+            trust.add_release(&manifest).map_err(refused)?;
+        }
+        Ok(trust)
     }
 
     /// A trust that believes nobody, with the shipped vendors: to be filled in.
@@ -330,6 +345,12 @@ impl Trust {
         for signer in &self.release_signers {
             let (name, key) = (&signer.name, hex::encode(signer.key.0));
             text.push_str(&format!("\n[[release_signer]]\nname = {name:?}\nkey = \"{key}\"\n"));
+        }
+        for release in &self.releases {
+            let (name, version) = (&release.release.name, &release.release.version);
+            let label = format!("{name} {version}").replace(|c: char| c.is_control(), " ");
+            let manifest = hex::encode(&release.envelope);
+            text.push_str(&format!("\n# {label}\n[[release]]\nmanifest = \"{manifest}\"\n"));
         }
         for (pcr0, name) in &self.firmware {
             text.push_str(&format!("\n[[firmware]]\npcr0 = \"{pcr0}\"\nname = {name:?}\n"));

@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::config::{Config, Home};
 use crate::error::{Error, chain, read_file};
 use crate::server::Service;
-use crate::{civil, ear, init, inspect, logger, nodes, report, text, verify};
+use crate::{admin, civil, ear, init, inspect, logger, nodes, report, text, verify};
 
 /// The network's side of Assay: checks what machines say of themselves.
 #[derive(Debug, Parser)]
@@ -41,6 +41,9 @@ enum Command {
     Nodes(NodesArgs),
     /// Show a claim as one page.
     Report(ReportArgs),
+    /// Look after a validator.
+    #[command(flatten)]
+    Admin(admin::command::Command),
 }
 
 #[derive(Debug, Args)]
@@ -198,10 +201,11 @@ fn dispatch(command: Command) -> Result<bool, Error> {
         Command::Inspect(args) => run_inspect(&args),
         Command::Nodes(args) => run_nodes(&args).map(|()| true),
         Command::Report(args) => run_report(&args),
+        Command::Admin(command) => admin::command::run(command),
     }
 }
 
-fn print_json(value: &Value) -> Result<(), Error> {
+pub(crate) fn print_json(value: &Value) -> Result<(), Error> {
     let mut out = io::stdout().lock();
     serde_json::to_writer_pretty(&mut out, value)
         .map_err(io::Error::from)

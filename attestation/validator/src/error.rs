@@ -112,6 +112,15 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The process that serves the directory could not be asked.
+    #[error("cannot ask the service at {}", path.display())]
+    Admin {
+        /// Its socket.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// A thread, the runtime or a signal handler could not be started.
     #[error("cannot start {what}")]
     Start {
