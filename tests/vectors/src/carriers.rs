@@ -131,12 +131,11 @@ fn search(file: &str, item: &Value, around: &Around<'_>, depth: usize, sheet: &m
         area: fields.get("AK").and_then(|ak| ak.get("Public")).or(around.area),
         pcrs: get(["pcrs", "PCRs"]).or_else(|| fields.get("Log")?.get("PCRs")).or(around.pcrs),
     };
-    if let (Some(message), Some(signature)) = (get(["message", "Quote"]), get(["signature", "Signature"])) {
-        if let Ok(message) = hex_or_base64(message)
-            && message.starts_with(&MAGIC)
-        {
-            return found(file, message, signature, &around, sheet);
-        }
+    if let (Some(message), Some(signature)) = (get(["message", "Quote"]), get(["signature", "Signature"]))
+        && let Ok(message) = hex_or_base64(message)
+        && message.starts_with(&MAGIC)
+    {
+        return found(file, message, signature, &around, sheet);
     }
     fields.values().for_each(|value| search(file, value, &around, depth - 1, sheet));
 }
