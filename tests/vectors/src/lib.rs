@@ -25,6 +25,7 @@ use std::io;
 use std::path::Path;
 
 pub use folder::{Folder, MAX_FILE_BYTES};
+pub use forged::{MESSAGE, Made, made};
 pub use golden::pcrs_section;
 pub use manifest::{Manifest, Row};
 pub use verdict::{Outcome, Sheet, Verdict};
