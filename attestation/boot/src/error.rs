@@ -90,4 +90,62 @@ pub enum BootError {
         /// Where the record begins.
         offset: usize,
     },
+    /// A userspace log does not open with a record separator, or one of its records does not end with
+    /// a line feed (RFC 7464, section 2.1).
+    #[error("userspace record at offset {offset} is not framed as RFC 7464 says")]
+    FrameRecord {
+        /// Where the record begins.
+        offset: usize,
+    },
+    /// A userspace record longer than [`crate::MAX_EVENT_BYTES`].
+    #[error("userspace record of {bytes} bytes at offset {offset} exceeds {}", crate::MAX_EVENT_BYTES)]
+    RecordTooLong {
+        /// Length of the record.
+        bytes: usize,
+        /// Where the record begins.
+        offset: usize,
+    },
+    /// A userspace record that is no JSON object, nests too deep, or has a member twice.
+    #[error("userspace record at offset {offset}: {reason}")]
+    ParseJson {
+        /// What the JSON parser says.
+        reason: String,
+        /// Where the record begins.
+        offset: usize,
+    },
+    /// A member of a userspace record is missing, unknown, or of the wrong type or value.
+    #[error("{member} of the userspace record at offset {offset} is missing or not allowed")]
+    CheckMember {
+        /// The member, as the TCG Canonical Event Log format or systemd names it.
+        member: &'static str,
+        /// Where the record begins.
+        offset: usize,
+    },
+    /// An IMA log longer than [`crate::MAX_IMA_LOG_BYTES`].
+    #[error("the IMA log has {bytes} bytes, more than {}", crate::MAX_IMA_LOG_BYTES)]
+    ImaLogTooLong {
+        /// Bytes presented.
+        bytes: usize,
+    },
+    /// More than [`crate::MAX_IMA_ENTRIES`] entries of an IMA log.
+    #[error("more than {} IMA entries; the next begins at offset {offset}", crate::MAX_IMA_ENTRIES)]
+    TooManyEntries {
+        /// Where the first entry too many begins.
+        offset: usize,
+    },
+    /// Template data of an IMA entry longer than [`crate::MAX_IMA_DATA_BYTES`].
+    #[error("IMA template data of {bytes} bytes at offset {offset} exceeds {}", crate::MAX_IMA_DATA_BYTES)]
+    ImaDataTooLong {
+        /// Length as logged.
+        bytes: usize,
+        /// Where the length stands.
+        offset: usize,
+    },
+    /// A line of an ASCII IMA log has a template whose fields are not known, so that its template
+    /// data can't be rebuilt from the text. The binary log has it.
+    #[error("IMA entry at offset {offset} has a template that only the binary log can show")]
+    ImaTemplate {
+        /// Where the line begins.
+        offset: usize,
+    },
 }

@@ -14,25 +14,32 @@
 //! Deviations that real machines write are accepted only where [`Quirk`] names them.
 //!
 //! # Non-goals
-//! No I/O, no clock, no quote verification (`assay-tpm`), no policy (`assay-appraisal`), no userspace
-//! or IMA log.
+//! No I/O, no clock, no quote verification (`assay-tpm`), no policy (`assay-appraisal`).
 
 mod alg;
 mod cursor;
 mod error;
+mod exit_boot_services;
+mod ima;
+mod joined;
+mod json;
 /// Event types by name and number.
 pub mod kind;
 mod log;
 mod meaning;
 mod parse;
 mod replay;
+mod rules;
 mod spec_id;
 mod uefi;
+mod userspace;
 /// Writing logs, for generators and tests.
 pub mod write;
 
 pub use alg::HashAlg;
 pub use error::BootError;
+pub use ima::{ImaEntry, ImaFields, ImaFormat, ImaLog, ImaPrefix, boot_aggregate};
+pub use joined::{BootLogs, Cause, Comparison, Difference, LogKind};
 pub use kind::{
     EV_ACTION, EV_COMPACT_HASH, EV_CPU_MICROCODE, EV_EFI_ACTION, EV_EFI_BOOT_SERVICES_APPLICATION,
     EV_EFI_BOOT_SERVICES_DRIVER, EV_EFI_GPT_EVENT, EV_EFI_HANDOFF_TABLES, EV_EFI_HCRTM_EVENT,
@@ -42,8 +49,10 @@ pub use kind::{
 };
 pub use log::{Digest, Event, EventLog, Format, Quirk};
 pub use meaning::{ScrtmVersion, scrtm_version, secure_boot};
-pub use replay::{PcrMismatch, compare, reset_value};
+pub use replay::{PcrMismatch, compare, reset_value, reset_value_of};
+pub use rules::{Rule, Violation};
 pub use uefi::{EFI_GLOBAL_VARIABLE, EFI_IMAGE_SECURITY_DATABASE, UefiVariable};
+pub use userspace::{Content, Register, SystemdContent, UserspaceLog, UserspaceRecord};
 
 /// Longest log accepted, in bytes. Real ones have 2 to 64 KiB.
 pub const MAX_LOG_BYTES: usize = 1 << 20;
@@ -55,3 +64,10 @@ pub const MAX_EVENT_BYTES: usize = 64 << 10;
 pub const PCR_COUNT: u32 = 24;
 /// Most banks that a Spec ID event may declare; a TPM has at most a handful.
 pub const MAX_BANKS: usize = 8;
+/// Longest IMA log accepted, in bytes. A server that measures every executable writes 2 to 3 MiB.
+pub const MAX_IMA_LOG_BYTES: usize = 8 << 20;
+/// Most entries accepted in one IMA log.
+pub const MAX_IMA_ENTRIES: usize = 65_536;
+/// Longest template data accepted in an IMA entry, in bytes: kernels log whole keys, command lines
+/// and policies.
+pub const MAX_IMA_DATA_BYTES: usize = 256 << 10;

@@ -90,6 +90,26 @@ pub enum Quirk {
         /// How many extended events lack it.
         events: usize,
     },
+    /// The StartupLocality event is followed by zeros: coreboot's records have a fixed size.
+    StartupLocalityPadded {
+        /// Length of the padding in bytes.
+        bytes: usize,
+    },
+    /// Separators whose four bytes are followed by zeros, for the same reason: 50 bytes in all.
+    SeparatorPadded {
+        /// How many separators are.
+        events: usize,
+    },
+    /// The log ends before ExitBootServices was called, but the firmware measured it into PCR 5: the
+    /// missing actions, when appended, lead to the quoted value. Named by [`crate::BootLogs::compare`].
+    ExitBootServicesMissing {
+        /// The actions that had to be appended, in order.
+        actions: &'static [&'static str],
+    },
+    /// The kernel extended the SHA-1 template hash, padded with zeros, into a bank of a longer
+    /// algorithm: kernels before 5.8, and banks that the kernel can't compute. Such a bank is worth no
+    /// more than SHA-1. Named by [`crate::BootLogs::compare`] and [`crate::ImaLog::matching_prefix`].
+    ImaPaddedSha1,
 }
 
 /// A well-formed event log. Its digests are claims until [`crate::compare`] finds them quoted.
@@ -160,10 +180,24 @@ impl EventLog {
 }
 
 impl Quirk {
+    /// The name used in findings and by `inspect`; part of the output format, so it never changes.
+    #[must_use]
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::WindowsTail { .. } => "windows-tail",
+            Self::SpecIdVendorInfoOutside { .. } => "spec-id-vendor-info-outside",
+            Self::BankIncomplete { .. } => "bank-incomplete",
+            Self::StartupLocalityPadded { .. } => "startup-locality-padded",
+            Self::SeparatorPadded { .. } => "separator-padded",
+            Self::ExitBootServicesMissing { .. } => "exit-boot-services-missing",
+            Self::ImaPaddedSha1 => "ima-padded-sha1",
+        }
+    }
+
     fn bytes(&self) -> usize {
         match self {
             Self::WindowsTail { bytes } | Self::SpecIdVendorInfoOutside { bytes } => *bytes,
-            Self::BankIncomplete { .. } => 0,
+            _ => 0,
         }
     }
 }

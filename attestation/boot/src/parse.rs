@@ -1,7 +1,7 @@
 //! Bytes to [`EventLog`]: total, bounded, and exact to the last byte.
 
 use crate::cursor::Cursor;
-use crate::kind::{EV_EFI_HCRTM_EVENT, EV_NO_ACTION};
+use crate::kind::{EV_EFI_HCRTM_EVENT, EV_NO_ACTION, EV_SEPARATOR};
 use crate::spec_id::{self, Bank, First, Opening};
 use crate::{
     BootError, Digest, Event, EventLog, Format, HashAlg, MAX_EVENT_BYTES, MAX_EVENTS, MAX_LOG_BYTES,
@@ -11,6 +11,8 @@ use crate::{
 /// PCR index of the record that Windows appends.
 const TAIL_PCR: u32 = 0xffff_ffff;
 const SHA1_LEN: usize = 20;
+/// Length of a separator's data (PFP 1.06, section 10.4.1).
+const SEPARATOR_LEN: usize = 4;
 /// Signature of `TCG_EfiStartupLocalityEvent` (PFP 1.06, section 10.4.5.3).
 const STARTUP_LOCALITY: &[u8; 16] = b"StartupLocality\0";
 
@@ -172,17 +174,23 @@ impl Parser {
     fn no_action(&mut self, event: &Event, offset: usize) -> Result<(), BootError> {
         let Some(rest) = event.data.strip_prefix(STARTUP_LOCALITY) else { return Ok(()) };
         let refuse = |reason| Err(BootError::StartupLocality { reason, offset });
-        let [locality @ (0 | 3 | 4)] = *rest else {
+        let [locality @ (0 | 3 | 4), padding @ ..] = rest else {
             return refuse("it is not one byte of 0, 3 or 4");
         };
+        if padding.iter().any(|byte| *byte != 0) {
+            return refuse("it is longer than the structure, and not by zeros");
+        }
         if event.pcr != 0 {
             return refuse("it is not in PCR 0");
         }
         if self.pcr0_extended {
             return refuse("PCR 0 was extended before it");
         }
-        if self.startup_locality.replace(locality).is_some() {
+        if self.startup_locality.replace(*locality).is_some() {
             return refuse("it is the second one");
+        }
+        if !padding.is_empty() {
+            self.quirks.push(Quirk::StartupLocalityPadded { bytes: padding.len() });
         }
         Ok(())
     }
@@ -193,6 +201,10 @@ impl Parser {
             return Err(BootError::NoCompleteBank);
         }
         self.quirks.extend(lacking);
+        let padded = self.events.iter().filter(|event| is_padded_separator(event)).count();
+        if padded > 0 {
+            self.quirks.push(Quirk::SeparatorPadded { events: padded });
+        }
         Ok(EventLog {
             format: self.format,
             banks: self.banks.iter().map(|bank| bank.alg).collect(),
@@ -212,4 +224,10 @@ impl Parser {
         let incomplete = banks.filter(|(_, events)| *events > 0);
         incomplete.map(|(alg, events)| Quirk::BankIncomplete { alg, events }).collect()
     }
+}
+
+/// Whether the event is a separator of more than its four bytes, the rest zeros.
+fn is_padded_separator(event: &Event) -> bool {
+    let padding = event.data.get(SEPARATOR_LEN..).unwrap_or_default();
+    event.kind == EV_SEPARATOR && !padding.is_empty() && padding.iter().all(|byte| *byte == 0)
 }

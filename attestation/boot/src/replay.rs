@@ -24,6 +24,13 @@ pub fn reset_value(pcr: u8) -> [u8; 32] {
     if (17..=22).contains(&pcr) { [0xff; 32] } else { [0; 32] }
 }
 
+/// [`reset_value`] for any bank; empty for an algorithm that this crate does not compute.
+#[must_use]
+pub fn reset_value_of(pcr: u8, alg: HashAlg) -> Vec<u8> {
+    let [byte, ..] = reset_value(pcr);
+    vec![byte; alg.digest_len().unwrap_or_default()]
+}
+
 impl EventLog {
     /// PCR values of one bank after every extended event, for the PCRs that the log touches. Empty
     /// for a bank that the log does not carry ([`EventLog::carries`]).
@@ -41,6 +48,11 @@ impl EventLog {
             *value = alg.hash(&[value, digest]).unwrap_or_default();
         }
         values
+    }
+
+    /// Value of a PCR of a bank before the log's first event for it.
+    pub(crate) fn start_of(&self, pcr: u8, alg: HashAlg) -> Vec<u8> {
+        self.start(pcr, alg.digest_len().unwrap_or_default())
     }
 
     fn start(&self, pcr: u8, len: usize) -> Vec<u8> {

@@ -221,7 +221,7 @@ fn startup_locality_is_exact_early_and_alone() {
     let post = event(0, EV_POST_CODE, &[SHA256], b"");
     for (events, why) in [
         (vec![locality(0, b"StartupLocality\0")], "one byte"),
-        (vec![locality(0, b"StartupLocality\0\x03\0")], "one byte"),
+        (vec![locality(0, b"StartupLocality\0\x03\0\x01")], "longer than the structure"),
         (vec![locality(0, b"StartupLocality\0\x01")], "one byte"),
         (vec![locality(1, b"StartupLocality\0\x03")], "PCR 0"),
         (vec![post, good.clone()], "extended"),
@@ -234,6 +234,9 @@ fn startup_locality_is_exact_early_and_alone() {
     }
     let elsewhere = event(1, EV_POST_CODE, &[SHA256], b"");
     accepted(&sha256_log(&[elsewhere, locality(0, b"StartupLocality\0\x03")]));
+    let padded = accepted(&sha256_log(&[locality(0, b"StartupLocality\0\x03\0\0")]));
+    assert_eq!((padded.startup_locality, padded.tail_bytes()), (3, 0));
+    assert_eq!(padded.quirks, [Quirk::StartupLocalityPadded { bytes: 2 }]);
 }
 
 #[test]
