@@ -102,6 +102,7 @@ impl Opening<'_> {
             pcrs,
             logs: self.logs,
             further: Vec::new(),
+            ima: None,
         };
         let bytes = session.seal(Kind::Evidence, &evidence);
         Ok((session, bytes))

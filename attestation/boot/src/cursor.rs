@@ -36,7 +36,8 @@ impl<'a> Cursor<'a> {
         Ok(taken)
     }
 
-    fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], BootError> {
+    /// The next `N` bytes.
+    pub(crate) fn array<const N: usize>(&mut self, field: &'static str) -> Result<[u8; N], BootError> {
         let cut = BootError::ReadField { field, offset: self.offset() };
         self.take(N, field)?.try_into().map_err(|_| cut)
     }

@@ -1,5 +1,7 @@
 //! What can be wrong with the bytes of a log.
 
+use crate::corim::CorimFault;
+
 /// Why bytes are no acceptable event log; offsets count from the start of the log.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -146,6 +148,14 @@ pub enum BootError {
     #[error("IMA entry at offset {offset} has a template that only the binary log can show")]
     ImaTemplate {
         /// Where the line begins.
+        offset: usize,
+    },
+    /// A CoRIM that is not one, or does not keep to its profile.
+    #[error("CoRIM: {fault} at offset {offset}")]
+    Corim {
+        /// What is wrong.
+        fault: CorimFault,
+        /// Where; 0 for what is missing from the whole.
         offset: usize,
     },
 }

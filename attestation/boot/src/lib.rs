@@ -17,41 +17,82 @@
 //! No I/O, no clock, no quote verification (`assay-tpm`), no policy (`assay-appraisal`).
 
 mod alg;
+mod applications;
+mod authority;
+/// Reference values in CoRIM.
+pub mod corim;
+mod coverage;
 mod cursor;
+mod describe;
+mod device_path;
+mod device_text;
 mod error;
 mod exit_boot_services;
+mod guid;
+mod hints;
 mod ima;
 mod joined;
 mod json;
 /// Event types by name and number.
 pub mod kind;
+mod load_option;
 mod log;
 mod meaning;
+mod os_events;
 mod parse;
+mod phases;
+/// What a good node of a release measures.
+pub mod release;
+mod release_match;
 mod replay;
 mod rules;
+mod secure_boot;
+mod signature_list;
 mod spec_id;
+mod text;
 mod uefi;
+mod uefi_events;
+mod uki;
 mod userspace;
 /// Writing logs, for generators and tests.
 pub mod write;
 
 pub use alg::HashAlg;
+pub use applications::{BootApplication, boot_applications, driver_count};
+pub use authority::{Authority, SHIM_LOCK, Voucher};
+pub use coverage::{Coverage, coverage};
+pub use describe::{EventData, describe};
+pub use device_path::{DevicePath, DevicePathNode};
 pub use error::BootError;
+pub use guid::guid_text;
+pub use hints::{Hint, HintKind, virtualization_hints};
 pub use ima::{ImaEntry, ImaFields, ImaFormat, ImaLog, ImaPrefix, boot_aggregate};
 pub use joined::{BootLogs, Cause, Comparison, Difference, LogKind};
 pub use kind::{
     EV_ACTION, EV_COMPACT_HASH, EV_CPU_MICROCODE, EV_EFI_ACTION, EV_EFI_BOOT_SERVICES_APPLICATION,
-    EV_EFI_BOOT_SERVICES_DRIVER, EV_EFI_GPT_EVENT, EV_EFI_HANDOFF_TABLES, EV_EFI_HCRTM_EVENT,
-    EV_EFI_PLATFORM_FIRMWARE_BLOB, EV_EFI_PLATFORM_FIRMWARE_BLOB2, EV_EFI_VARIABLE_AUTHORITY,
-    EV_EFI_VARIABLE_BOOT, EV_EFI_VARIABLE_DRIVER_CONFIG, EV_EVENT_TAG, EV_IPL, EV_NO_ACTION, EV_POST_CODE,
-    EV_S_CRTM_CONTENTS, EV_S_CRTM_VERSION, EV_SEPARATOR, event_type_name,
+    EV_EFI_BOOT_SERVICES_DRIVER, EV_EFI_GPT_EVENT, EV_EFI_GPT_EVENT2, EV_EFI_HANDOFF_TABLES,
+    EV_EFI_HANDOFF_TABLES2, EV_EFI_HCRTM_EVENT, EV_EFI_PLATFORM_FIRMWARE_BLOB,
+    EV_EFI_PLATFORM_FIRMWARE_BLOB2, EV_EFI_RUNTIME_SERVICES_DRIVER, EV_EFI_VARIABLE_AUTHORITY,
+    EV_EFI_VARIABLE_BOOT, EV_EFI_VARIABLE_BOOT2, EV_EFI_VARIABLE_DRIVER_CONFIG, EV_EVENT_TAG, EV_IPL,
+    EV_NO_ACTION, EV_POST_CODE, EV_POST_CODE2, EV_S_CRTM_CONTENTS, EV_S_CRTM_VERSION, EV_SEPARATOR,
+    event_type_name,
 };
+pub use load_option::LoadOption;
 pub use log::{Digest, Event, EventLog, Format, Quirk};
 pub use meaning::{ScrtmVersion, scrtm_version, secure_boot};
+pub use os_events::{OsEvent, OsMeasurement, os_events, tag_name};
+pub use phases::{
+    Identity, OS_SEPARATOR, PHASES, PhasePath, UserspaceMeasurement, os_separator_digest, phase_path,
+};
+pub use release::Release;
+pub use release_match::{EventAt, MatchInput, RELEASE_PCRS, ReleaseCheck, ReleaseDifference};
 pub use replay::{PcrMismatch, compare, reset_value, reset_value_of};
 pub use rules::{Rule, Violation};
+pub use secure_boot::{KeyName, MeasuredAuthority, MeasuredKeys, SecureBootState};
+pub use signature_list::{Signature, SignatureList, SignatureType};
 pub use uefi::{EFI_GLOBAL_VARIABLE, EFI_IMAGE_SECURITY_DATABASE, UefiVariable};
+pub use uefi_events::{FirmwareBlob, GptData, GptPartition, HandoffTables, ImageLoad, TaggedEvent};
+pub use uki::{Uki, UkiSection};
 pub use userspace::{Content, Register, SystemdContent, UserspaceLog, UserspaceRecord};
 
 /// Longest log accepted, in bytes. Real ones have 2 to 64 KiB.

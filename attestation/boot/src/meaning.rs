@@ -1,9 +1,11 @@
 //! Reading meaning from a log, digests first: an event counts only where its digest is the hash of
 //! the data that is read, and its type, which nothing covers, never decides.
 
+use crate::coverage::hashes;
+use crate::guid::guid_text;
 use crate::kind::{EV_S_CRTM_VERSION, EV_SEPARATOR};
 use crate::uefi::utf16;
-use crate::{Digest, EFI_GLOBAL_VARIABLE, Event, EventLog, UefiVariable};
+use crate::{Digest, EFI_GLOBAL_VARIABLE, Event, EventLog, HashAlg, UefiVariable};
 
 const SECURE_BOOT_PCR: u32 = 7;
 const SEPARATOR: [u8; 4] = [0; 4];
@@ -36,9 +38,16 @@ fn secure_boot_value(event: &Event) -> Option<Vec<u8>> {
 }
 
 /// By type, and by digest too: a separator under another name is still one.
-fn is_separator(event: &Event) -> bool {
+pub(crate) fn is_separator(event: &Event) -> bool {
     let hashed = |digest: &Digest| digest.alg.hash(&[&SEPARATOR]).as_ref() == Some(&digest.value);
     event.kind == EV_SEPARATOR || event.digests.iter().any(hashed)
+}
+
+/// Whether the digest is a separator's, in every bank: four zeros, or four ones where the firmware
+/// says that it booted as the operating system's loader (PFP 1.06, section 10.4.1). Unlike
+/// [`is_separator`], takes no type's word for it.
+pub(crate) fn is_exact_separator(event: &Event, banks: &[HashAlg]) -> bool {
+    [[0; 4], [0xff; 4]].iter().any(|data| hashes(event, data, banks))
 }
 
 /// What the firmware calls the version of its static root of trust.
@@ -56,7 +65,8 @@ pub struct ScrtmVersion {
 pub fn scrtm_version(log: &EventLog) -> Option<ScrtmVersion> {
     let mut events = log.extended();
     let event = events.find(|event| event.pcr == 0 && event.kind == EV_S_CRTM_VERSION)?;
-    let text = version_text(&event.data).or_else(|| guid_text(&event.data))?;
+    let guid = || event.data.as_slice().try_into().ok().map(guid_text);
+    let text = version_text(&event.data).or_else(guid)?;
     Some(ScrtmVersion { text, measured: log.is_measured(event) })
 }
 
@@ -66,19 +76,6 @@ fn version_text(data: &[u8]) -> Option<String> {
     // Sixteen random bytes are often valid UTF-16, but hardly ever ASCII.
     let printable = text.chars().all(|c| c == ' ' || c.is_ascii_graphic());
     (!text.is_empty() && printable).then(|| text.to_owned())
-}
-
-/// RFC 4122 text of a GUID in its memory encoding.
-fn guid_text(data: &[u8]) -> Option<String> {
-    let guid: [u8; 16] = data.try_into().ok()?;
-    let [a0, a1, a2, a3, b0, b1, c0, c1, d0, d1, node @ ..] = guid;
-    let node: String = node.iter().map(|byte| format!("{byte:02x}")).collect();
-    let [a, b, c] = [
-        u32::from_le_bytes([a0, a1, a2, a3]),
-        u32::from(u16::from_le_bytes([b0, b1])),
-        u32::from(u16::from_le_bytes([c0, c1])),
-    ];
-    Some(format!("{a:08x}-{b:04x}-{c:04x}-{d0:02x}{d1:02x}-{node}"))
 }
 
 #[cfg(test)]

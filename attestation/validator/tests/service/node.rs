@@ -119,6 +119,7 @@ impl Node {
             pcrs: untouched(),
             logs: BootLogs::default(),
             further: vec![],
+            ima: None,
         };
         Envelope::seal(Kind::Evidence, id, &evidence, &self.key, &self.network)
     }
