@@ -9,12 +9,15 @@
 //! None: this is a test, and the data is its oracle. What is judged is the code under `attestation/`.
 #![forbid(unsafe_code)]
 
+mod appliance;
 mod attestation;
 mod carriers;
 mod cases;
+mod corim;
 mod folder;
 mod forged;
 mod golden;
+mod ima;
 mod logs;
 mod manifest;
 mod sequence;
@@ -41,9 +44,12 @@ pub struct Family {
 pub const FAMILIES: &[Family] = &[
     Family { name: "logs", judge: logs::judge },
     Family { name: "golden", judge: golden::judge },
+    Family { name: "appliance", judge: appliance::judge },
+    Family { name: "ima", judge: ima::judge },
     Family { name: "cases", judge: cases::judge },
     Family { name: "attestations", judge: carriers::judge },
     Family { name: "tools-files", judge: tools_files::judge },
+    Family { name: "corim", judge: corim::judge },
     Family { name: "signatures", judge: forged::judge },
 ];
 

@@ -41,6 +41,21 @@ fn golden_outputs() {
 }
 
 #[test]
+fn appliance() {
+    family("appliance");
+}
+
+#[test]
+fn ima() {
+    family("ima");
+}
+
+#[test]
+fn corim() {
+    family("corim");
+}
+
+#[test]
 fn cases() {
     family("cases");
 }
