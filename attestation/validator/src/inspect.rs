@@ -6,10 +6,14 @@
 //! [`crate::verify`]'s.
 
 mod command;
+mod corim;
 mod eventlog;
+mod ima;
+mod manifest;
 mod message;
 mod page;
 mod quote;
+mod userspace;
 
 use std::io::{self, Write};
 

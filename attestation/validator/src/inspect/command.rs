@@ -9,16 +9,17 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use super::page::Page;
-use super::{eventlog, quote};
+use super::{eventlog, ima, manifest, quote};
 use crate::cli::{print_json, undecodable};
 use crate::error::{Error, read_file, read_up_to};
 use crate::text;
 
 /// Arguments of `inspect`.
 #[derive(Debug, Args)]
+#[command(override_usage = "assay-validator inspect [OPTIONS] [KIND] <FILE>")]
 pub(crate) struct InspectArgs {
     /// The file, after its kind: eventlog, ima, quote, ek-cert, manifest or envelope (the default).
-    #[arg(required = true, num_args = 1..=2, value_name = "KIND> <FILE")]
+    #[arg(required = true, num_args = 1..=2, value_name = "FILE")]
     what: Vec<OsString>,
     /// For a quote: the TPMT_SIGNATURE over it.
     #[arg(long, value_name = "FILE")]
@@ -36,7 +37,9 @@ pub(crate) struct InspectArgs {
 enum FileKind {
     Envelope,
     Eventlog,
+    Ima,
     Quote,
+    Manifest,
 }
 
 /// What a file says: as JSON, as a page for people, and whether what it proves by itself holds.
@@ -51,6 +54,17 @@ pub(super) type Undecodable = Box<dyn StdError>;
 
 /// Runs the command; `false` when the bytes could not be decoded or a check failed.
 pub(crate) fn run(args: &InspectArgs) -> Result<bool, Error> {
+    match run_kind(args) {
+        // More than any of its kind may have is as good as undecodable.
+        Err(error @ Error::FileTooLarge { .. }) => {
+            writeln!(io::stderr().lock(), "{}", text::plain(&error.to_string())).map_err(Error::Output)?;
+            Ok(false)
+        }
+        other => other,
+    }
+}
+
+fn run_kind(args: &InspectArgs) -> Result<bool, Error> {
     let (kind, file) = kind_and_file(args)?;
     if args.signature.is_some() && kind != FileKind::Quote {
         return Err(Error::Argument("--signature and --ak go with a quote".to_owned()));
@@ -58,12 +72,13 @@ pub(crate) fn run(args: &InspectArgs) -> Result<bool, Error> {
     let inspected = match kind {
         FileKind::Envelope => return envelope(&file, args.json),
         FileKind::Eventlog => eventlog::inspect(&read_up_to(&file, eventlog::MAX_BYTES)?),
+        FileKind::Ima => ima::inspect(&read_up_to(&file, ima::MAX_BYTES)?),
+        FileKind::Manifest => manifest::inspect(&read_up_to(&file, manifest::MAX_BYTES)?),
         FileKind::Quote => {
-            let part = |path: &Option<PathBuf>| {
-                path.as_deref().map(|path| read_up_to(path, quote::MAX_BYTES)).transpose()
-            };
-            let (signature, ak) = (part(&args.signature)?, part(&args.ak)?);
-            quote::inspect(&read_up_to(&file, quote::MAX_BYTES)?, signature.as_deref(), ak.as_deref())
+            let part = |path: &PathBuf| read_up_to(path, quote::MAX_BYTES);
+            let signature = args.signature.as_ref().map(part).transpose()?;
+            let ak = args.ak.as_ref().map(part).transpose()?;
+            quote::inspect(&part(&file)?, signature.as_deref(), ak.as_deref())
         }
     };
     match inspected {

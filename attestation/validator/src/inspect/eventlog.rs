@@ -1,20 +1,28 @@
-//! A firmware log: events, and the PCR values that they lead to.
+//! A firmware log or systemd's userspace log: events, and the PCR values that they lead to.
 
 use assay_boot::{
-    Event, EventLog, HashAlg, MAX_LOG_BYTES, Quirk, event_type_name, scrtm_version, secure_boot,
+    Event, EventData, EventLog, HashAlg, MAX_LOG_BYTES, Quirk, describe, event_type_name, scrtm_version,
+    secure_boot, virtualization_hints,
 };
 use serde_json::{Map, Value, json};
 
 use super::command::{Inspected, Undecodable};
 use super::page::{Page, Table};
+use super::userspace;
 
-/// Longest file read, in bytes; the parsers say which of their limits is exceeded.
-pub(super) const MAX_BYTES: usize = MAX_LOG_BYTES + 1;
+/// Longest file read, in bytes.
+pub(super) const MAX_BYTES: usize = MAX_LOG_BYTES;
 /// Characters of a digest that a table shows.
-const DIGEST: usize = 16;
+pub(super) const DIGEST: usize = 16;
 
-/// Reads a firmware log of either format.
+/// What a userspace log begins with (RFC 7464, section 2.1); a firmware log begins with a PCR index.
+const RECORD_SEPARATOR: u8 = 0x1e;
+
+/// Reads a firmware log of either format, or a userspace log.
 pub(super) fn inspect(bytes: &[u8]) -> Result<Inspected, Undecodable> {
+    if bytes.first() == Some(&RECORD_SEPARATOR) && bytes.get(1..4) != Some(&[0; 3]) {
+        return userspace::inspect(bytes);
+    }
     let log = EventLog::parse(bytes)?;
     Ok(Inspected { json: log_json(&log), page: page(&log), good: true })
 }
@@ -29,7 +37,7 @@ fn banks(log: &EventLog) -> Map<String, Value> {
     log.banks.iter().map(values).collect()
 }
 
-fn bank(alg: HashAlg) -> String {
+pub(super) fn bank(alg: HashAlg) -> String {
     match alg {
         HashAlg::Other(id) => format!("{id:#06x}"),
         known => known.name().to_owned(),
@@ -47,7 +55,7 @@ fn log_json(log: &EventLog) -> Value {
         "hcrtm": log.hcrtm,
         "secure_boot": secure_boot(log),
         "crtm_version": scrtm_version(log).map(|version| version.text),
-        "quirks": log.quirks.iter().map(quirk_name).collect::<Vec<_>>(),
+        "quirks": log.quirks.iter().map(Quirk::name).collect::<Vec<_>>(),
         "events": events.collect::<Vec<_>>(),
     });
     if let (tail @ 1.., Some(fields)) = (log.tail_bytes(), json.as_object_mut()) {
@@ -64,7 +72,7 @@ fn event_json(log: &EventLog, index: usize, event: &Event) -> Value {
         "type": event_type_name(event.kind),
         "type_id": format!("{:#010x}", event.kind),
         "digests": digests.collect::<Map<String, Value>>(),
-        "data": readable(event),
+        "data": readable(&describe(event)),
         "measured": log.is_measured(event),
     })
 }
@@ -72,10 +80,13 @@ fn event_json(log: &EventLog, index: usize, event: &Event) -> Value {
 fn page(log: &EventLog) -> Page {
     let mut page = Page::new(format!("a firmware log, {}", log.format.name()));
     for quirk in &log.quirks {
-        page.problem(format!("quirk {}", quirk_name(quirk)));
+        page.problem(quirk_text(quirk));
     }
     if log.extended().all(|event| event.pcr != 0) {
         page.problem("no event in PCR 0: nothing is said of the firmware");
+    }
+    for hint in virtualization_hints(log) {
+        page.problem(format!("event {} looks like a virtual machine's: {}", hint.event, hint.seen));
     }
     page.fact("events", log.events.len());
     page.fact(
@@ -115,26 +126,49 @@ fn events_table(log: &EventLog) -> Table {
             let digest = event.digests.last().map(|digest| hex::encode(&digest.value)).unwrap_or_default();
             let digest = digest.get(..DIGEST).unwrap_or(&digest).to_owned();
             let kind = event_type_name(event.kind).to_owned();
-            vec![index.to_string(), event.pcr.to_string(), kind, digest, one_line(event)]
+            vec![index.to_string(), event.pcr.to_string(), kind, digest, one_line(&describe(event))]
         })
         .collect();
     table
 }
 
-fn quirk_name(quirk: &Quirk) -> &'static str {
+/// A quirk with its size, for people.
+fn quirk_text(quirk: &Quirk) -> String {
+    let name = quirk.name();
     match quirk {
-        Quirk::WindowsTail { .. } => "windows-tail",
-        Quirk::SpecIdVendorInfoOutside { .. } => "spec-id-vendor-info-outside",
-        Quirk::BankIncomplete { .. } => "bank-incomplete",
-        _ => "other",
+        Quirk::WindowsTail { bytes }
+        | Quirk::SpecIdVendorInfoOutside { bytes }
+        | Quirk::StartupLocalityPadded { bytes } => format!("quirk {name}: {bytes} bytes"),
+        Quirk::BankIncomplete { alg, events } => {
+            format!(
+                "quirk {name}: {} lacks the digests of {events} events and replays to nothing",
+                bank(*alg)
+            )
+        }
+        Quirk::SeparatorPadded { events } => format!("quirk {name}: {events} events"),
+        _ => format!("quirk {name}"),
     }
 }
 
-/// The event's data as fields, chosen by its type.
-fn readable(event: &Event) -> Value {
-    json!({ "form": "bytes", "bytes": hex::encode(&event.data) })
+/// Fields by name; a name that is there more than once has a list.
+fn readable(data: &EventData) -> Value {
+    let mut fields = Map::from_iter([("form".to_owned(), data.form.into())]);
+    for (name, value) in &data.fields {
+        match fields.get_mut(*name) {
+            None => {
+                fields.insert((*name).to_owned(), value.as_str().into());
+            }
+            Some(Value::Array(values)) => values.push(value.as_str().into()),
+            Some(first) => *first = Value::Array(vec![first.take(), value.as_str().into()]),
+        }
+    }
+    Value::Object(fields)
 }
 
-fn one_line(event: &Event) -> String {
-    hex::encode(&event.data)
+fn one_line(data: &EventData) -> String {
+    let fields: Vec<String> = data.fields.iter().map(|(name, value)| format!("{name} {value}")).collect();
+    match data.form {
+        "text" | "bytes" | "separator" => data.fields.iter().map(|(_, value)| value.as_str()).collect(),
+        _ => fields.join(", "),
+    }
 }
