@@ -7,6 +7,7 @@
 
 mod command;
 mod corim;
+mod ek_cert;
 mod eventlog;
 mod ima;
 mod manifest;

@@ -13,6 +13,7 @@ mod appliance;
 mod attestation;
 mod carriers;
 mod cases;
+mod certificates;
 mod corim;
 mod folder;
 mod forged;
@@ -20,6 +21,7 @@ mod golden;
 mod ima;
 mod logs;
 mod manifest;
+mod platform;
 mod sequence;
 mod tools_files;
 mod verdict;
@@ -49,6 +51,8 @@ pub const FAMILIES: &[Family] = &[
     Family { name: "cases", judge: cases::judge },
     Family { name: "attestations", judge: carriers::judge },
     Family { name: "tools-files", judge: tools_files::judge },
+    Family { name: "certificates", judge: certificates::judge },
+    Family { name: "platform-certs", judge: platform::judge },
     Family { name: "corim", judge: corim::judge },
     Family { name: "signatures", judge: forged::judge },
 ];

@@ -51,6 +51,16 @@ fn ima() {
 }
 
 #[test]
+fn certificates() {
+    family("certificates");
+}
+
+#[test]
+fn platform_certificates() {
+    family("platform-certs");
+}
+
+#[test]
 fn corim() {
     family("corim");
 }

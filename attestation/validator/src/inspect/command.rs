@@ -9,10 +9,10 @@ use clap::{Args, ValueEnum};
 use serde_json::Value;
 
 use super::page::Page;
-use super::{eventlog, ima, manifest, quote};
+use super::{ek_cert, eventlog, ima, manifest, quote};
 use crate::cli::{print_json, undecodable};
 use crate::error::{Error, read_file, read_up_to};
-use crate::text;
+use crate::{civil, text};
 
 /// Arguments of `inspect`.
 #[derive(Debug, Args)]
@@ -39,6 +39,7 @@ enum FileKind {
     Eventlog,
     Ima,
     Quote,
+    EkCert,
     Manifest,
 }
 
@@ -73,6 +74,7 @@ fn run_kind(args: &InspectArgs) -> Result<bool, Error> {
         FileKind::Envelope => return envelope(&file, args.json),
         FileKind::Eventlog => eventlog::inspect(&read_up_to(&file, eventlog::MAX_BYTES)?),
         FileKind::Ima => ima::inspect(&read_up_to(&file, ima::MAX_BYTES)?),
+        FileKind::EkCert => ek_cert::inspect(&read_up_to(&file, ek_cert::MAX_BYTES)?, civil::now_ms()),
         FileKind::Manifest => manifest::inspect(&read_up_to(&file, manifest::MAX_BYTES)?),
         FileKind::Quote => {
             let part = |path: &PathBuf| read_up_to(path, quote::MAX_BYTES);

@@ -1,6 +1,7 @@
 //! `inspect` through the command line: every kind of file, and what cannot be decoded.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
+mod certificates;
 mod data;
 mod logs;
 mod manifests;
@@ -79,7 +80,7 @@ fn what_is_longer_than_its_kind_may_be_is_not_decoded() {
     let files = Files::new();
     let file = files.put("big", b"");
     std::fs::File::options().write(true).open(&file).unwrap().set_len(1 << 40).unwrap();
-    for kind in ["eventlog", "ima", "quote", "manifest", "envelope"] {
+    for kind in ["eventlog", "ima", "quote", "ek-cert", "manifest", "envelope"] {
         assert!(refused(kind, &file).contains("more than"), "{kind}");
     }
 }
@@ -88,7 +89,7 @@ fn what_is_longer_than_its_kind_may_be_is_not_decoded() {
 fn empty_files_are_refused_by_every_kind() {
     let files = Files::new();
     let file = files.put("empty", b"");
-    for kind in ["eventlog", "ima", "quote", "manifest", "envelope"] {
+    for kind in ["eventlog", "ima", "quote", "ek-cert", "manifest", "envelope"] {
         assert!(refused(kind, &file).contains("empty: "), "{kind}");
     }
 }
