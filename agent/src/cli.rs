@@ -17,6 +17,7 @@ mod inventory;
 mod job;
 mod ledger;
 mod logging;
+mod owner;
 mod print;
 mod progress;
 mod status;
@@ -123,10 +124,11 @@ fn dispatch(command: &Command, file: &ConfigFile, verbose: u8) -> Result<u8, Cli
         Command::Inventory(json) => inventory::show(&config.gpu, json.json),
         Command::Status(json) => status::show(&client, json.json),
         Command::Doctor(json) => doctor::run(&config, file.source(), json.json),
-        Command::Enrol(enrol) => enrol::wait(&client, enrol.timeout, enrol.json.json),
+        Command::Enrol(enrol) => enrol::run(&client, enrol),
         Command::Evidence(out) => {
             export::write(&client, crate::control::Export::Evidence, &out.output, out.json.json)
         }
+        Command::Owner(command) => owner::run(command, &config.network.id),
         Command::Job(command) => job::run(command, &config, &client),
         Command::Ledger(command) => ledger::run(command, &config, &client),
         Command::Nvml { .. } | Command::ProbeUserns => Ok(0),

@@ -13,7 +13,7 @@
 //! Not here: what a validator believes (its trust file), and anything that a
 //! tenant could set.
 
-mod check;
+pub(crate) mod check;
 mod hex32;
 mod render;
 
@@ -61,6 +61,11 @@ pub struct Node {
     pub state_dir: PathBuf,
     /// Sockets: gone after a reboot.
     pub runtime_dir: PathBuf,
+    /// Whom the node belongs to: an Ed25519 public key of 64 hexadecimal digits.
+    #[serde(deserialize_with = "hex32::optional_key")]
+    pub owner: Option<VerifyingKey>,
+    /// An earlier owner's transfer of this node to `owner`, as `assay-agent owner transfer` writes it.
+    pub transfer: Option<PathBuf>,
 }
 
 impl Node {
@@ -82,7 +87,8 @@ impl Node {
 
 impl Default for Node {
     fn default() -> Self {
-        Self { state_dir: "/var/lib/assay".into(), runtime_dir: "/run/assay".into() }
+        let (state_dir, runtime_dir) = ("/var/lib/assay".into(), "/run/assay".into());
+        Self { state_dir, runtime_dir, owner: None, transfer: None }
     }
 }
 
@@ -134,11 +140,24 @@ pub struct TpmConfig {
     pub backend: String,
     /// Whether it is a software TPM; goes into the evidence.
     pub simulated: bool,
+    /// The endorsement key's certificate, DER or PEM, for a TPM that does not carry it; in PEM its
+    /// issuers may follow.
+    pub ek_certificate: Option<PathBuf>,
+    /// Whether a firmware TPM's certificate is fetched from its maker when the TPM does not carry it.
+    pub ek_certificate_url: bool,
+    /// Where it is fetched in place of the maker's own service: `https://HOST[:PORT]/PATH/`.
+    pub ek_certificate_service: Option<String>,
 }
 
 impl Default for TpmConfig {
     fn default() -> Self {
-        Self { backend: "/dev/tpmrm0".into(), simulated: false }
+        Self {
+            backend: "/dev/tpmrm0".into(),
+            simulated: false,
+            ek_certificate: None,
+            ek_certificate_url: true,
+            ek_certificate_service: None,
+        }
     }
 }
 

@@ -30,6 +30,11 @@ pub enum Request {
     },
     /// Jobs of this ledger, newest first.
     JobList,
+    /// Keep this certificate of the endorsement key, and enrol anew with it.
+    EkCertificate {
+        /// The file in hex, DER or PEM.
+        file: String,
+    },
     /// Make an exported file, signed by the running session.
     Export {
         /// What to export.

@@ -5,9 +5,10 @@
 //! first; link carries it. A crash leaves a ledger that verifies, and the next start
 //! opens a new session that continues it.
 //!
-//! With several validators the first one is where enrolment, challenges and beacons
-//! come from. Every one of them gets every record, at its own pace; one that does not
-//! take a session that it did not challenge gets nothing of it.
+//! With several validators the first one is where challenges and beacons come from. All
+//! of them enrol the node, and a session's evidence carries their records. Every one gets
+//! every record of a session, at its own pace; one that does not take a session that it
+//! did not challenge gets nothing of it.
 //!
 //! Trust boundary: link and validators are outside; so is the disk. The control socket
 //! is the owner's. Nobody here is believed by a verifier: what counts is what the TPM
@@ -19,13 +20,16 @@
 mod anchors;
 pub mod answer;
 mod beats;
+mod boot_state;
 mod client;
 mod clock;
 mod confine;
 mod deliver;
+mod endorsement;
 mod enrol;
 mod error;
 mod export;
+mod further;
 mod gpus;
 mod jobs;
 mod keeper;

@@ -10,6 +10,7 @@
 //! Not here: the formats and their checks (`attestation/`), hardware inventory, TPM
 //! commands, and the jail, which are crates of their own.
 
+pub mod certificate;
 pub mod cli;
 pub mod config;
 pub mod control;

@@ -2,7 +2,7 @@
 //!
 //! Core has no network and link has no keys. Link connects to core's socket, takes
 //! requests, sends each down one outbound TLS 1.3 connection per validator, and gives
-//! the answers back. It knows neither what it carries nor whether it is true:
+//! the answers back. For a TPM without a certificate it asks the TPM's maker for one, too. It knows neither what it carries nor whether it is true:
 //! everything that matters is signed inside.
 //!
 //! Trust boundary: validators are pinned by their TLS key and are hostile all the
@@ -16,6 +16,7 @@ pub mod frame;
 mod pin;
 #[cfg(test)]
 mod tests;
+mod vendor;
 mod worker;
 
 use std::io;
@@ -99,6 +100,9 @@ pub async fn serve(config: &Config, timing: Timing) -> Result<(), LinkError> {
         tokio::spawn(worker.run(inbox));
         queues.push(queue);
     }
+    let (vendor, inbox) = mpsc::channel(QUEUE);
+    tokio::spawn(vendor::run(inbox, timing));
+    let queues = Queues { validators: queues, vendor };
     // Ready as soon as it would carry: that core or a validator is away is theirs to say.
     if let Err(error) = sd_notify::notify(false, &[NotifyState::Ready]) {
         log::debug!("service manager: {error}");
@@ -127,8 +131,23 @@ pub async fn serve(config: &Config, timing: Timing) -> Result<(), LinkError> {
 /// A request on its way to a worker, and where its answer goes.
 type Errand = (Request, mpsc::UnboundedSender<Response>);
 
+/// Where requests go.
+struct Queues {
+    validators: Vec<mpsc::Sender<Errand>>,
+    vendor: mpsc::Sender<Errand>,
+}
+
+impl Queues {
+    fn of(&self, request: &Request) -> Option<&mpsc::Sender<Errand>> {
+        match request.validator {
+            Some(index) => self.validators.get(usize::try_from(index).ok()?),
+            None => Some(&self.vendor),
+        }
+    }
+}
+
 /// Carries for one core until it hangs up.
-async fn carry(core: UnixStream, queues: &[mpsc::Sender<Errand>]) -> Result<(), FrameError> {
+async fn carry(core: UnixStream, queues: &Queues) -> Result<(), FrameError> {
     let (mut from_core, mut to_core) = core.into_split();
     // Bounded by what core has asked and not yet had an answer to.
     let (answers, mut outgoing) = mpsc::unbounded_channel();
@@ -150,10 +169,9 @@ async fn carry(core: UnixStream, queues: &[mpsc::Sender<Errand>]) -> Result<(), 
     }
 }
 
-fn dispatch(request: Request, queues: &[mpsc::Sender<Errand>], answers: &mpsc::UnboundedSender<Response>) {
+fn dispatch(request: Request, queues: &Queues, answers: &mpsc::UnboundedSender<Response>) {
     let id = request.id;
-    let queue = usize::try_from(request.validator).ok().and_then(|index| queues.get(index));
-    let refused = match queue.map(|queue| queue.try_send((request, answers.clone()))) {
+    let refused = match queues.of(&request).map(|queue| queue.try_send((request, answers.clone()))) {
         Some(Ok(())) => return,
         Some(Err(_)) => "too many requests wait for this validator",
         None => "link and core have different configurations: there is no such validator",

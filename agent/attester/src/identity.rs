@@ -10,6 +10,7 @@ use crate::{
     Tpm, ak,
     error::{TpmError, tss},
     key::{marshal_public, with_primary, wrong_value},
+    machine::{self, SkippedIndex},
 };
 
 /// The bit of `TPMA_PERMANENT` that says that the TPM is in lockout (TPM 2.0 Part 2, 8.6).
@@ -32,6 +33,12 @@ pub struct Identity {
     /// Contents of the NV indices `0x01C00100` to `0x01C001FF`: certificates of the CA that signed
     /// the endorsement certificate, on TPMs that carry them. Untrimmed, one or more per entry.
     pub ek_chain: Vec<Vec<u8>>,
+    /// TCG platform certificates of the machine, untrimmed; mostly none.
+    pub platform_certificates: Vec<Vec<u8>>,
+    /// IDevID and IAK certificates of the machine, untrimmed; mostly none.
+    pub device_certificates: Vec<Vec<u8>>,
+    /// Indices for such certificates that were passed over.
+    pub skipped: Vec<SkippedIndex>,
     /// The attestation key, a `TPMT_PUBLIC`.
     pub ak_public: Vec<u8>,
     /// What the TPM says of itself; unsigned.
@@ -79,6 +86,7 @@ impl Tpm {
     /// [`TpmError::ReadProperties`], [`TpmError::Marshal`], or a state of the TPM.
     pub fn identity(&mut self) -> Result<Identity, TpmError> {
         let endorsement = self.endorsement()?;
+        let machine = machine::discover(&mut self.context)?;
         let public = |_: &mut Context, key: &CreatePrimaryKeyResult| marshal_public(&key.out_public);
         let template = endorsement.template;
         let ek_public = with_primary(&mut self.context, template, TpmError::CreateEk, public)?;
@@ -87,6 +95,9 @@ impl Tpm {
             ek_public,
             ek_certificates: endorsement.certificates,
             ek_chain: endorsement.chain,
+            platform_certificates: machine.platform,
+            device_certificates: machine.device,
+            skipped: machine.skipped,
             ak_public,
             properties: self.properties()?,
         })

@@ -2,6 +2,8 @@
 //!
 //! Reading only. The contents are returned as they are; whoever verifies them trims and parses.
 
+use std::ops::RangeInclusive;
+
 use tss_esapi::{
     Context, Error as TssError,
     abstraction::nv::max_nv_buffer_size,
@@ -18,7 +20,7 @@ use crate::{
 
 /// The TCG's range for endorsement certificates, templates, nonces and certificate chains
 /// (TCG EK Credential Profile 2.5, 2.2.1.4 and 2.2.1.5).
-const EK_RANGE: std::ops::RangeInclusive<u32> = 0x01C0_0000..=0x01C0_01FF;
+const EK_RANGE: RangeInclusive<u32> = 0x01C0_0000..=0x01C0_01FF;
 /// Handles per answer (`MAX_CAP_HANDLES`, TPM 2.0 Part 2, 4.2).
 const HANDLES: u32 = 254;
 
@@ -32,14 +34,23 @@ pub(crate) fn handles(context: &mut Context, first: u32) -> Result<Vec<TpmHandle
     }
 }
 
+/// The defined NV indices of a range, ascending; at most one answer's worth.
+///
+/// # Errors
+///
+/// [`TpmError::ListNv`].
+pub(crate) fn indices(context: &mut Context, range: &RangeInclusive<u32>) -> Result<Vec<u32>, TpmError> {
+    let handles = handles(context, *range.start()).map_err(tss(TpmError::ListNv))?;
+    Ok(handles.into_iter().map(u32::from).filter(|index| range.contains(index)).collect())
+}
+
 /// The defined NV indices of the TCG's endorsement range.
 ///
 /// # Errors
 ///
 /// [`TpmError::ListNv`].
 pub(crate) fn ek_indices(context: &mut Context) -> Result<Vec<u32>, TpmError> {
-    let handles = handles(context, *EK_RANGE.start()).map_err(tss(TpmError::ListNv))?;
-    Ok(handles.into_iter().map(u32::from).filter(|index| EK_RANGE.contains(index)).collect())
+    indices(context, &EK_RANGE)
 }
 
 /// The contents of a defined NV index; `None` if it was never written.

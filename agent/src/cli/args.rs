@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use assay_wire::{Digest, VerifyingKey};
 use clap::{Args, Parser, Subcommand};
 
 /// Assay's node: proves what this machine is, that it was up, and what it did.
@@ -50,6 +51,9 @@ pub(crate) enum Command {
     Enrol(Enrol),
     /// Write the running session's boot evidence to a file
     Evidence(Out),
+    /// Make an owner's key, or hand a node to another owner; needs no running agent
+    #[command(subcommand)]
+    Owner(Owner),
     /// Run and watch jobs
     #[command(subcommand)]
     Job(Job),
@@ -73,6 +77,8 @@ impl Command {
             Self::Inventory(json) | Self::Status(json) | Self::Doctor(json) => json.json,
             Self::Enrol(enrol) => enrol.json.json,
             Self::Evidence(out) => out.json.json,
+            Self::Owner(Owner::New(new)) => new.json.json,
+            Self::Owner(Owner::Transfer(transfer)) => transfer.out.json.json,
             Self::Job(job) => job.json(),
             Self::Ledger(ledger) => ledger.json(),
             Self::Run | Self::Core(_) | Self::Link(_) | Self::Nvml { .. } | Self::ProbeUserns => false,
@@ -102,6 +108,9 @@ pub(crate) struct Enrol {
     /// Seconds to wait
     #[arg(long, value_name = "SECONDS", default_value_t = 120, value_parser = clap::value_parser!(u64).range(1..=86_400))]
     pub(crate) timeout: u64,
+    /// Enrol with this certificate of the TPM's endorsement key, DER or PEM
+    #[arg(long, value_name = "FILE")]
+    pub(crate) ek_cert: Option<PathBuf>,
     #[command(flatten)]
     pub(crate) json: Json,
 }
@@ -114,6 +123,40 @@ pub(crate) struct Out {
     pub(crate) output: PathBuf,
     #[command(flatten)]
     pub(crate) json: Json,
+}
+
+/// What an owner does.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Owner {
+    /// Make a key and print its public half, for `owner` in the configuration
+    New(NewOwner),
+    /// Sign that a node belongs to another owner from now on
+    Transfer(Transfer),
+}
+
+/// Where a new key goes.
+#[derive(Debug, Args)]
+pub(crate) struct NewOwner {
+    /// The key file to make; only its owner can read it
+    pub(crate) file: PathBuf,
+    #[command(flatten)]
+    pub(crate) json: Json,
+}
+
+/// Which node goes to whom.
+#[derive(Debug, Args)]
+pub(crate) struct Transfer {
+    /// The node's id
+    #[arg(long, value_name = "HEX", value_parser = super::owner::digest)]
+    pub(crate) node: Digest,
+    /// Key file of the owner until now
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: PathBuf,
+    /// Public key of the owner from now on
+    #[arg(long, value_name = "HEX", value_parser = super::owner::public_key)]
+    pub(crate) to: VerifyingKey,
+    #[command(flatten)]
+    pub(crate) out: Out,
 }
 
 /// One job, by the start of its digest.

@@ -1,14 +1,19 @@
 //! `enrol`: waits until a validator has enrolled this node. The agent does it by itself; this shows it.
 
 use std::{
+    path::Path,
     thread::sleep,
     time::{Duration, Instant},
 };
 
 use serde::Serialize;
 
-use super::{client::Client, error::CliError, export, print, progress::Progress};
-use crate::{control::Export, core::status::Status};
+use super::{args::Enrol, client::Client, error::CliError, export, print, progress::Progress};
+use crate::{
+    certificate,
+    control::{Export, Request},
+    core::{answer::Answer, status::Status},
+};
 
 const POLL: Duration = Duration::from_millis(500);
 
@@ -20,8 +25,27 @@ struct Enrolled {
     record_bytes: usize,
 }
 
+/// Hands over a certificate if there is one, then waits.
+pub(super) fn run(client: &Client, enrol: &Enrol) -> Result<u8, CliError> {
+    if let Some(path) = &enrol.ek_cert {
+        give(client, path)?;
+    }
+    wait(client, enrol.timeout, enrol.json.json)
+}
+
+fn give(client: &Client, path: &Path) -> Result<(), CliError> {
+    let failed = |source| CliError::ReadCertificate { path: path.to_owned(), source };
+    // Refused here already when it is no certificate, and not only by the agent.
+    certificate::read(path).map_err(failed)?;
+    let file = hex::encode(std::fs::read(path).map_err(failed)?);
+    match client.ask(&Request::EkCertificate { file })? {
+        Answer::Taken => Ok(()),
+        other => Err(client.unexpected(&other)),
+    }
+}
+
 /// Waits for the enrolment record, at most `seconds`.
-pub(super) fn wait(client: &Client, seconds: u64, json: bool) -> Result<u8, CliError> {
+fn wait(client: &Client, seconds: u64, json: bool) -> Result<u8, CliError> {
     let start = Instant::now();
     let progress = Progress::start("waiting to be enrolled");
     loop {

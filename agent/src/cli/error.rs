@@ -66,6 +66,30 @@ pub(crate) enum CliError {
         /// How long it was waited for.
         seconds: u64,
     },
+    /// A key file could not be read, or is none.
+    #[error("cannot read the key {}", path.display())]
+    ReadKey {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        #[source]
+        source: io::Error,
+    },
+    /// Others may read a key file.
+    #[error("the key {} can be read by others", path.display())]
+    OpenKey {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A certificate file could not be read, or holds none.
+    #[error("cannot read the certificate {}", path.display())]
+    ReadCertificate {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        #[source]
+        source: io::Error,
+    },
     /// The job file could not be read.
     #[error("cannot read the job file {}", path.display())]
     ReadJob {
@@ -184,6 +208,8 @@ impl CliError {
             Self::Exchange { .. } => "agent.no-answer",
             Self::Refused { code, .. } => code,
             Self::NotEnrolled { .. } => "enrol.timeout",
+            Self::ReadKey { .. } | Self::OpenKey { .. } => "owner.key",
+            Self::ReadCertificate { .. } => "certificate.unreadable",
             Self::ReadJob { .. } => "job.unreadable",
             Self::ParseJob { .. } => "job.malformed",
             Self::WhichJob { .. } => "job.which",
@@ -224,6 +250,7 @@ impl CliError {
             Self::Connect { .. } => "run this as the user that the agent runs as (often root)",
             Self::Exchange { .. } => "look into its log with: journalctl -u assay-core",
             Self::NotEnrolled { .. } => "see what keeps it with: assay-agent status",
+            Self::OpenKey { .. } => "close it with: chmod 600 FILE",
             Self::WhichJob { .. } => "see all of them with: assay-agent job list",
             Self::Terminal => "name a file: -o FILE, or redirect standard output",
             Self::Orphan { .. } => "run core and link by: assay-agent run",

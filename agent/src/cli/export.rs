@@ -36,6 +36,13 @@ pub(super) fn what(what: What, job: Option<String>) -> Result<Export, CliError> 
 
 /// Asks the running agent for a file and writes it.
 pub(super) fn write(client: &Client, what: Export, output: &Path, json: bool) -> Result<u8, CliError> {
+    check_output(output, json)?;
+    let (kind, bytes) = fetch(client, what)?;
+    put(&kind, &bytes, output, json, "check it with: assay-validator verify --trust TRUST FILE")
+}
+
+/// Refuses an output that the bytes or what is told of them would spoil.
+fn check_output(output: &Path, json: bool) -> Result<(), CliError> {
     let to_stdout = output.as_os_str() == "-";
     if to_stdout && io::stdout().is_terminal() {
         return Err(CliError::Terminal);
@@ -43,13 +50,18 @@ pub(super) fn write(client: &Client, what: Export, output: &Path, json: bool) ->
     if to_stdout && json {
         return Err(CliError::Usage("--json describes the file, so the file cannot be standard output, too"));
     }
-    let (kind, bytes) = fetch(client, what)?;
+    Ok(())
+}
+
+/// Writes a signed file and tells it, with what to do `next`.
+pub(super) fn put(kind: &str, bytes: &[u8], output: &Path, json: bool, next: &str) -> Result<u8, CliError> {
+    check_output(output, json)?;
     let failed = |source| CliError::Write { path: output.to_owned(), source };
-    if to_stdout {
-        return io::stdout().lock().write_all(&bytes).map_err(failed).map(|()| 0);
+    if output.as_os_str() == "-" {
+        return io::stdout().lock().write_all(bytes).map_err(failed).map(|()| 0);
     }
-    replace(output, &bytes).map_err(failed)?;
-    tell(&kind, output, bytes.len(), json).map_err(CliError::Print).map(|()| 0)
+    replace(output, bytes).map_err(failed)?;
+    tell(kind, output, bytes.len(), json, next).map_err(CliError::Print).map(|()| 0)
 }
 
 /// The envelope's kind and its bytes.
@@ -84,15 +96,14 @@ fn replace(output: &Path, bytes: &[u8]) -> io::Result<()> {
     written.inspect_err(|_| drop(std::fs::remove_file(&part)))
 }
 
-fn tell(kind: &str, file: &Path, bytes: usize, json: bool) -> io::Result<()> {
+fn tell(kind: &str, file: &Path, bytes: usize, json: bool, next: &str) -> io::Result<()> {
     if json {
         return print::json(&Exported { schema: print::SCHEMA, kind, file, bytes });
     }
     let size = units::bytes(u64::try_from(bytes).unwrap_or(u64::MAX));
     let file = print::plain(&file.to_string_lossy());
-    print::out(&format!(
-        "{kind} written to {file} ({size}); check it with: assay-validator verify --trust TRUST {file}\n"
-    ))
+    let next = next.replace("FILE", &file);
+    print::out(&format!("{kind} written to {file} ({size}); {next}\n"))
 }
 
 #[cfg(test)]

@@ -27,6 +27,9 @@ fn places(config: &Config) -> Checked {
     let node = &config.node;
     absolute("node.state_dir", &node.state_dir)?;
     absolute("node.runtime_dir", &node.runtime_dir)?;
+    node.transfer.iter().try_for_each(|path| absolute("node.transfer", path))?;
+    let owned = node.transfer.is_none() || node.owner.is_some();
+    demand(owned, "node.transfer", &node.transfer, "left out without node.owner, to whom it goes")?;
     absolute("boot.firmware_log", &config.boot.firmware_log)?;
     absolute("boot.userspace_log", &config.boot.userspace_log)?;
     config.boot.ima_log.iter().try_for_each(|path| absolute("boot.ima_log", path))?;
@@ -64,6 +67,10 @@ fn tpm_and_boot(config: &Config) -> Checked {
     let parsed = Backend::parse(backend);
     let known = parsed.is_ok() && is_plain(backend);
     demand(known, "tpm.backend", backend, "an absolute device path or swtpm:host=ADDRESS,port=PORT")?;
+    config.tpm.ek_certificate.iter().try_for_each(|path| absolute("tpm.ek_certificate", path))?;
+    let service = config.tpm.ek_certificate_service.as_deref();
+    let fetchable = service.is_none_or(|url| is_plain(url) && url.ends_with('/') && split(url).is_some());
+    demand(fetchable, "tpm.ek_certificate_service", service, "https://HOST[:PORT]/PATH/ that ends in '/'")?;
     let simulated = config.tpm.simulated;
     let honest = simulated || !matches!(parsed, Ok(Backend::Tcti(_)));
     demand(honest, "tpm.simulated", simulated, "true with a swtpm backend")?;
@@ -116,8 +123,16 @@ fn is_name(text: &str) -> bool {
     (1..=64).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b))
 }
 
+/// Authority as [`authority`] takes it, and path, of `https://HOST[:PORT]/PATH`.
+pub(crate) fn split(url: &str) -> Option<(&str, &str)> {
+    let slash = url.strip_prefix("https://")?.find('/')?;
+    let (place, path) = url.split_at_checked("https://".len() + slash)?;
+    let visible = path.bytes().all(|byte| byte.is_ascii_graphic() && !b"?#".contains(&byte));
+    (visible && authority(place).is_some()).then_some((place, path))
+}
+
 /// Host and port of `https://HOST[:PORT]` (RFC 3986 3.2), the host without the brackets of IPv6.
-pub(super) fn authority(url: &str) -> Option<(&str, u16)> {
+pub(crate) fn authority(url: &str) -> Option<(&str, u16)> {
     let rest = url.strip_prefix("https://")?;
     let (host, port) = match rest.strip_prefix('[') {
         Some(v6) => {

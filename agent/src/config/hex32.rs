@@ -10,6 +10,13 @@ fn bytes<'de, D: Deserializer<'de>>(deserializer: D) -> Result<[u8; 32], D::Erro
         .ok_or_else(|| D::Error::custom("expected 64 hexadecimal digits"))
 }
 
+/// A public key that may be left out.
+pub(super) fn optional_key<'de, D: Deserializer<'de>>(
+    from: D,
+) -> Result<Option<assay_wire::VerifyingKey>, D::Error> {
+    bytes(from).map(|bytes| Some(assay_wire::VerifyingKey(bytes)))
+}
+
 /// A public key.
 pub(super) mod key {
     use assay_wire::VerifyingKey;

@@ -30,6 +30,14 @@ fn node(page: &mut Page, config: &Config) {
     page.path("state_dir", &config.node.state_dir);
     page.comment("Sockets. At most 90 bytes long.");
     page.path("runtime_dir", &config.node.runtime_dir);
+    page.comment(
+        "Whom the node belongs to: the public half that `assay-agent owner new` prints. It goes into",
+    );
+    page.comment("the enrolment; without it the node belongs to nobody.");
+    let owner = config.node.owner.map(|key| format!("{key:?}"));
+    page.optional_text("owner", owner.as_deref(), "(64 digits)");
+    page.comment("When the node had another owner: that owner's word, from `assay-agent owner transfer`.");
+    page.optional_path("transfer", config.node.transfer.as_deref());
 }
 
 fn network(page: &mut Page, config: &Config) {
@@ -70,6 +78,16 @@ fn tpm_and_boot(page: &mut Page, config: &Config) {
     page.text("backend", &config.tpm.backend);
     page.comment("True with a software TPM. It goes into the evidence, and the identity axis stays at I0.");
     page.value("simulated", config.tpm.simulated);
+    page.comment("The endorsement key's certificate, DER or PEM, where the TPM does not carry it.");
+    page.optional_path("ek_certificate", config.tpm.ek_certificate.as_deref());
+    page.comment(
+        "Whether a firmware TPM's certificate (Intel, AMD) is fetched from its maker, where the TPM",
+    );
+    page.comment("does not carry it and no file has it. The maker learns a hash of the endorsement key.");
+    page.value("ek_certificate_url", config.tpm.ek_certificate_url);
+    page.comment("Another service in the maker's place, such as a mirror.");
+    let service = config.tpm.ek_certificate_service.as_deref();
+    page.optional_text("ek_certificate_service", service, "https://mirror.example/ek/");
     page.table("[boot]");
     page.comment("The firmware's measurement log.");
     page.path("firmware_log", &config.boot.firmware_log);
@@ -127,6 +145,13 @@ impl Page {
     /// Paths came out of a UTF-8 file or a default, so nothing is lost here.
     fn path(&mut self, key: &str, path: &Path) {
         self.text(key, &path.to_string_lossy());
+    }
+
+    fn optional_text(&mut self, key: &str, text: Option<&str>, example: &str) {
+        match text {
+            Some(text) => self.text(key, text),
+            None => self.comment(&format!("{key} = \"{example}\"")),
+        }
     }
 
     fn optional_path(&mut self, key: &str, path: Option<&Path>) {

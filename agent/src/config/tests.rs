@@ -12,6 +12,8 @@ fn full() -> String {
         r#"
         [node]
         state_dir = "/srv/a \"quoted\" place"
+        owner = "{key}"
+        transfer = "/etc/assay/transfer"
         [network]
         id = "net-1"
         anchor_per_mille = 1000
@@ -28,6 +30,9 @@ fn full() -> String {
         [tpm]
         backend = "swtpm:host=127.0.0.1,port=2321"
         simulated = true
+        ek_certificate = "/etc/assay/ek.pem"
+        ek_certificate_url = false
+        ek_certificate_service = "https://mirror.example:8443/ek/"
         [boot]
         simulated = true
         ima_log = "/ima"
@@ -64,7 +69,10 @@ fn what_is_printed_reads_back_equal() {
 #[test]
 fn every_value_of_the_file_is_printed() {
     let printed = Config::parse(&full()).unwrap().render();
-    for value in ["net-1", "1000", "[::1]:8443", "cdcd", "port=2321", "/ima", "200000", "/opt/assay-jailer"] {
+    for value in ["net-1", "1000", "[::1]:8443", "cdcd", "port=2321", "/ima", "200000", "/opt/assay-jailer"]
+        .into_iter()
+        .chain(["abab", "/etc/assay/transfer", "/etc/assay/ek.pem", "mirror.example", "_url = false"])
+    {
         assert!(printed.contains(value), "{value} in\n{printed}");
     }
 }
@@ -103,6 +111,13 @@ fn every_range_is_checked_and_named() {
         ("[network]\nanchor_per_mille = 1001", "network.anchor_per_mille"),
         ("[tpm]\nbackend = \"tpmrm0\"", "tpm.backend"),
         ("[tpm]\nbackend = \"swtpm:host=a,port=1\"", "tpm.simulated"),
+        ("[node]\ntransfer = \"/t\"", "node.transfer"),
+        (&format!("[node]\nowner = \"{}\"\ntransfer = \"t\"", "ab".repeat(32)), "node.transfer"),
+        ("[tpm]\nek_certificate = \"ek.der\"", "tpm.ek_certificate"),
+        ("[tpm]\nek_certificate_service = \"http://a/\"", "tpm.ek_certificate_service"),
+        ("[tpm]\nek_certificate_service = \"https://a\"", "tpm.ek_certificate_service"),
+        ("[tpm]\nek_certificate_service = \"https://a/b\"", "tpm.ek_certificate_service"),
+        ("[tpm]\nek_certificate_service = \"https://a/b?c/\"", "tpm.ek_certificate_service"),
         ("[boot]\nsimulated = true", "boot.simulated"),
         ("[boot]\nfirmware_log = \"log\"", "boot.firmware_log"),
         ("[boot]\nuserspace_log = \"log\"", "boot.userspace_log"),

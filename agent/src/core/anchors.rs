@@ -8,6 +8,7 @@ use assay_ledger::beacon::{Beacon, VerifiedBeacon, anchor_due};
 use assay_wire::{Domain, Kind};
 use tokio::time::{sleep, timeout};
 
+use super::boot_state::BootState;
 use super::client::ExchangeFault;
 use super::clock;
 use super::node::Node;
@@ -105,7 +106,7 @@ async fn anchor(node: &Node, beacon: VerifiedBeacon) {
     }
 }
 
-async fn make(node: &Node, beacon: VerifiedBeacon) -> Result<(), TpmFault> {
+pub(super) async fn make(node: &Node, beacon: VerifiedBeacon) -> Result<(), TpmFault> {
     let Some((id, point)) = point(node, beacon) else { return Ok(()) };
     let over = |domain| extra_data(domain, &id, &point);
     let (time, quote) = attest(&node.tpm, over(Domain::AnchorTime), over(Domain::AnchorQuote)).await?;
@@ -113,6 +114,12 @@ async fn make(node: &Node, beacon: VerifiedBeacon) -> Result<(), TpmFault> {
     // The session may have ended meanwhile, and its anchor with it.
     let Some(session) = slot.as_ref().filter(|session| session.id == id) else { return Ok(()) };
     let AnchorPoint { seq, head, beacon, mono_ms } = point;
+    let now = BootState::of(&time.attest, &quote.attest);
+    if let Some(why) = session.boot.as_ref().zip(now.as_ref()).and_then(|(then, now)| then.ended_by(now)) {
+        drop(slot);
+        node.renew(why);
+        return Ok(());
+    }
     let anchor = Anchor { seq, head, beacon, mono_ms, time: attested(time), quote: attested_quote(quote) };
     // A ledger that takes nothing is a health item already.
     if node.store(&id, Kind::Anchor, seq, &session.seal(Kind::Anchor, &anchor)).is_ok() {

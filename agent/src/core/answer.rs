@@ -38,6 +38,8 @@ pub enum Answer {
         /// The envelope in hex.
         envelope: String,
     },
+    /// To [`crate::control::Request::EkCertificate`]: kept, and the node enrols anew.
+    Taken,
     /// It was not done.
     Refused {
         /// Stable code: `area.problem`.

@@ -1,5 +1,8 @@
 //! Enrolment, from the node's side: once per TPM and validator, until the record ends.
 
+use std::fs::File;
+use std::io::Read as _;
+
 use assay_attester::Identity;
 use assay_ledger::enrolment::{
     EnrolAnswer, EnrolChallenge, EnrolRequest, EnrolmentRecord, node_id, proof_input, quote_extra_data,
@@ -12,13 +15,17 @@ use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use super::client::Validator;
-use super::keys::SessionKeys;
+use super::clock;
+use super::node::Node;
 use super::open::{OpenFault, pcr_values};
 use super::port::Port;
+use super::status::Severity;
 use super::tpm::{TpmFault, TpmHandle};
 
 /// A record that ends sooner than this is replaced before a session is built on it, in ms.
 const RENEW_MS: u64 = 60 * 60 * 1000;
+/// Longest file with an owner's transfer.
+const TRANSFER_BYTES: u64 = 4096;
 
 /// An enrolment record that is ours and in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,17 +38,28 @@ pub(super) struct Enrolled {
     pub(super) hash: Digest,
 }
 
-/// Checks a record: signed by this validator, for this TPM's keys, in force.
+/// What a record is held against.
+pub(super) struct Ours<'a> {
+    pub(super) network: &'a Network,
+    pub(super) identity: &'a Identity,
+    pub(super) owner: Option<VerifyingKey>,
+    pub(super) now_ms: u64,
+}
+
+impl<'a> Ours<'a> {
+    /// This node, now.
+    pub(super) fn of(node: &'a Node, identity: &'a Identity) -> Self {
+        let owner = node.config.node.owner;
+        Self { network: &node.network, identity, owner, now_ms: clock::unix_ms() }
+    }
+}
+
+/// Checks a record: signed by this validator, for this TPM's keys and owner, in force.
 ///
 /// # Errors
 /// What is wrong, in words.
-pub(super) fn check(
-    bytes: &[u8],
-    key: &VerifyingKey,
-    network: &Network,
-    identity: &Identity,
-    now_ms: u64,
-) -> Result<Enrolled, String> {
+pub(super) fn check(bytes: &[u8], key: &VerifyingKey, ours: &Ours<'_>) -> Result<Enrolled, String> {
+    let Ours { network, identity, owner, now_ms } = ours;
     let envelope = Envelope::decode_as(Kind::Enrolment, bytes).map_err(|e| e.to_string())?;
     if envelope.kid != key.validator_id() {
         return Err("the enrolment record is by another validator".to_owned());
@@ -53,10 +71,54 @@ pub(super) fn check(
     if !keys || record.node != node {
         return Err("the enrolment record is of another TPM".to_owned());
     }
+    if owner.is_some() && record.owner != *owner {
+        return Err("the enrolment record names another owner".to_owned());
+    }
+    if record.ek_certificates.is_empty() && !identity.ek_certificates.is_empty() {
+        return Err("the enrolment record was made without this TPM's certificate".to_owned());
+    }
     if record.expires_ms <= now_ms.saturating_add(RENEW_MS) {
         return Err("the enrolment record has ended, or ends within the hour".to_owned());
     }
     Ok(Enrolled { node, bytes: bytes.to_vec(), hash: hash(Domain::Envelope, &[bytes]) })
+}
+
+/// What this node says of itself; `keys` are the session's, Ed25519 and X25519.
+pub(super) fn request(node: &Node, identity: &Identity, keys: (VerifyingKey, Digest)) -> EnrolRequest {
+    let carried = |all: &[Vec<u8>]| all.iter().map(|one| one.clone().into()).collect();
+    let (ek, ak) = (identity.ek_public.clone(), identity.ak_public.clone());
+    EnrolRequest {
+        ek_certificates: carried(&identity.ek_certificates),
+        ek_chain: carried(&identity.ek_chain),
+        platform_certificates: carried(&identity.platform_certificates),
+        device_certificates: carried(&identity.device_certificates),
+        owner: node.config.node.owner,
+        transfer: transfer(node).map(Into::into),
+        ..EnrolRequest::new(ek, ak, keys.0, keys.1)
+    }
+}
+
+/// The earlier owner's word, when there is a file of it.
+fn transfer(node: &Node) -> Option<Vec<u8>> {
+    let path = node.config.node.transfer.as_ref()?;
+    let read = || -> std::io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        File::open(path)?.take(TRANSFER_BYTES + 1).read_to_end(&mut bytes)?;
+        let fits = u64::try_from(bytes.len()).is_ok_and(|len| len <= TRANSFER_BYTES);
+        let good = fits && Envelope::decode_as(Kind::OwnerTransfer, &bytes).is_ok();
+        if good { Ok(bytes) } else { Err(std::io::Error::other("it is no owner's transfer")) }
+    };
+    match read() {
+        Ok(bytes) => {
+            node.clear("owner.transfer");
+            Some(bytes)
+        }
+        Err(error) => {
+            let text = format!("the transfer {} cannot be used: {error}", path.display());
+            node.raise("owner.transfer", Severity::Warning, text);
+            None
+        }
+    }
 }
 
 /// Proves to a validator that EK and AK live in one TPM; returns the record, unchecked.
@@ -67,18 +129,10 @@ pub(super) async fn enrol(
     validator: &Validator,
     port: &Port,
     tpm: &TpmHandle,
-    identity: &Identity,
-    keys: &SessionKeys,
+    request: &EnrolRequest,
 ) -> Result<Vec<u8>, OpenFault> {
-    let carried = |all: &[Vec<u8>]| all.iter().map(|one| one.clone().into()).collect();
-    let (ek, ak) = (identity.ek_public.clone(), identity.ak_public.clone());
-    let request = EnrolRequest {
-        ek_certificates: carried(&identity.ek_certificates),
-        ek_chain: carried(&identity.ek_chain),
-        ..EnrolRequest::new(ek, ak, keys.sign.verifying_key(), keys.sealing_public())
-    };
-    let challenge = validator.enrol(port, &request).await?;
-    let bound = transcript(&request, &challenge);
+    let challenge = validator.enrol(port, request).await?;
+    let bound = transcript(request, &challenge);
     let answer = prove(tpm, challenge, bound).await?;
     Ok(validator.answer(port, &answer).await?)
 }
@@ -122,7 +176,16 @@ mod tests {
             spec_year: 2024,
         };
         let (ek_public, ak_public) = (vec![1, 2], vec![3]);
-        Identity { ek_public, ek_certificates: vec![], ek_chain: vec![], ak_public, properties }
+        Identity {
+            ek_public,
+            ek_certificates: vec![],
+            ek_chain: vec![],
+            platform_certificates: vec![],
+            device_certificates: vec![],
+            skipped: vec![],
+            ak_public,
+            properties,
+        }
     }
 
     fn record() -> EnrolmentRecord {
@@ -153,7 +216,30 @@ mod tests {
         let signer = key(signer);
         let kid = signer.verifying_key().validator_id();
         let bytes = Envelope::seal(Kind::Enrolment, kid, record, &signer, &Network::new(network));
-        check(&bytes, &key(1).verifying_key(), &Network::new("n"), &identity(), NOW)
+        held(&bytes, None, &identity())
+    }
+
+    fn held(bytes: &[u8], owner: Option<VerifyingKey>, identity: &Identity) -> Result<Enrolled, String> {
+        let ours = Ours { network: &Network::new("n"), identity, owner, now_ms: NOW };
+        check(bytes, &key(1).verifying_key(), &ours)
+    }
+
+    #[test]
+    fn another_owner_or_a_new_certificate_needs_a_new_record() {
+        let sealed = |record: &EnrolmentRecord| {
+            let kid = key(1).verifying_key().validator_id();
+            Envelope::seal(Kind::Enrolment, kid, record, &key(1), &Network::new("n"))
+        };
+        let (bare, ours) = (sealed(&record()), Some(key(3).verifying_key()));
+        let owned = sealed(&EnrolmentRecord { owner: ours, ..record() });
+        assert!(held(&bare, ours, &identity()).unwrap_err().contains("another owner"));
+        assert!(held(&owned, Some(key(4).verifying_key()), &identity()).is_err());
+        assert!(held(&owned, ours, &identity()).is_ok());
+        assert!(held(&owned, None, &identity()).is_ok(), "a file that names nobody takes nothing back");
+        let certified = Identity { ek_certificates: vec![vec![1]], ..identity() };
+        assert!(held(&bare, None, &certified).unwrap_err().contains("without this TPM's certificate"));
+        let with = EnrolmentRecord { ek_certificates: vec![vec![1].into()], ..record() };
+        assert!(held(&sealed(&with), None, &certified).is_ok());
     }
 
     #[test]
@@ -170,7 +256,7 @@ mod tests {
         assert!(changed(&|r| r.ak_public = vec![9]).contains("another TPM"));
         assert!(changed(&|r| r.node = Digest([0; 32])).contains("another TPM"));
         assert!(changed(&|r| r.expires_ms -= 1).contains("ended"));
-        assert!(check(b"x", &key(1).verifying_key(), &Network::new("n"), &identity(), NOW).is_err());
+        assert!(held(b"x", None, &identity()).is_err());
     }
 
     #[test]

@@ -10,17 +10,17 @@ use std::time::Duration;
 
 use assay_attester::Identity;
 use assay_ledger::session::SessionEnd;
-use assay_wire::{Digest, Kind};
+use assay_wire::{Digest, Kind, VerifyingKey};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::client::Validator;
-use super::enrol::{self, Enrolled};
+use super::enrol::{self, Enrolled, Ours};
 use super::keys::SessionKeys;
 use super::node::Node;
 use super::open::{OpenFault, Opening};
 use super::status::Severity;
-use super::{anchors, beats, clock, jobs, machine};
+use super::{anchors, beats, clock, endorsement, further, jobs, machine};
 use crate::ledger::NewSession;
 
 /// Pauses between tries to open a session.
@@ -109,8 +109,12 @@ fn tell(node: &Node, fault: &OpenFault) {
 async fn open(node: &Rc<Node>) -> Result<Digest, OpenFault> {
     let identity = node.watch_tpm(node.identity().await)?;
     let validator = online(node).await;
+    node.renewal.set(None);
+    let identity = endorsement::complete(node, identity).await;
     let keys = SessionKeys::generate()?;
-    let enrolled = enrolled(node, validator, &identity, &keys).await?;
+    let public = (keys.sign.verifying_key(), keys.sealing_public());
+    let enrolled = enrolled(node, validator, &identity, public).await?;
+    let further = further::records(node, &identity, public).await;
     let (logs, fault) = machine::boot_logs(&node.config.boot);
     match fault {
         Some(fault) => node.raise("boot.log", Severity::Warning, fault.to_string()),
@@ -128,6 +132,7 @@ async fn open(node: &Rc<Node>) -> Result<Digest, OpenFault> {
         previous: node.ledger.borrow().previous()?,
         gpus,
         logs,
+        further,
     };
     let (session, evidence) = node.watch_tpm(opening.attest(keys, &node.network, &node.tpm).await)?;
     let (id, key) = (session.id, session.start.key);
@@ -161,17 +166,17 @@ async fn enrolled(
     node: &Node,
     validator: &Validator,
     identity: &Arc<Identity>,
-    keys: &SessionKeys,
+    keys: (VerifyingKey, Digest),
 ) -> Result<Enrolled, OpenFault> {
-    let check =
-        |bytes: &[u8]| enrol::check(bytes, &validator.key(), &node.network, identity, clock::unix_ms());
+    let check = |bytes: &[u8]| enrol::check(bytes, &validator.key(), &Ours::of(node, identity));
     let known = node.ledger.borrow().enrolment(&validator.id)?;
     match known.as_deref().map(check) {
         Some(Ok(enrolled)) => return Ok(enrolled),
         Some(Err(why)) => log::info!("enrolling again: {why}"),
         None => log::info!("enrolling with validator {}", validator.name),
     }
-    let bytes = enrol::enrol(validator, &node.port, &node.tpm, identity, keys).await?;
+    let request = enrol::request(node, identity, keys);
+    let bytes = enrol::enrol(validator, &node.port, &node.tpm, &request).await?;
     let enrolled = check(&bytes).map_err(OpenFault::Record)?;
     let stored = node.ledger.borrow_mut().set_enrolment(&validator.id, &bytes);
     node.watch_ledger(stored)?;
@@ -215,6 +220,11 @@ async fn run(node: &Rc<Node>, stop: &mut watch::Receiver<bool>) {
                 beats::beat(node);
             }
             () = node.lost.notified() => {
+                if let Some(why) = node.renewal.take() {
+                    log::info!("{why}: ending the session and opening another one");
+                    end_session(node);
+                    return;
+                }
                 if is_lost(node) {
                     log::warn!("the session was lost; opening another one");
                     *node.session.borrow_mut() = None;
@@ -254,15 +264,19 @@ fn watch_gpus(node: &Node) {
 /// Stops jobs, says where the chain ends, and waits a moment for its delivery.
 async fn end(node: &Node) {
     jobs::stop_all(node, JOBS_END).await;
-    {
-        let mut slot = node.session.borrow_mut();
-        let Some(session) = slot.take() else { return };
-        let (seq, head) = (session.head.seq, session.head.head);
-        let end = SessionEnd { seq, head, mono_ms: clock::boot_ms().max(session.mono_ms) };
-        // A full disk: then the session ends where its last beat is.
-        let _ = node.store(&session.id, Kind::SessionEnd, seq, &session.seal(Kind::SessionEnd, &end));
+    if end_session(node) {
+        node.wait_delivered(FAREWELL).await;
     }
-    node.wait_delivered(FAREWELL).await;
+}
+
+/// Says where the open session's chain ends; false when none is open.
+fn end_session(node: &Node) -> bool {
+    let Some(session) = node.session.borrow_mut().take() else { return false };
+    let (seq, head) = (session.head.seq, session.head.head);
+    let end = SessionEnd { seq, head, mono_ms: clock::boot_ms().max(session.mono_ms) };
+    // A full disk: then the session ends where its last beat is.
+    let _ = node.store(&session.id, Kind::SessionEnd, seq, &session.seal(Kind::SessionEnd, &end));
+    true
 }
 
 #[cfg(test)]

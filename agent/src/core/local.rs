@@ -71,7 +71,9 @@ impl Place<'_> {
         let record = self.ledger.borrow().enrolment(&validator.key.validator_id())?;
         let Some(record) = record else { return Ok(None) };
         let identity = self.tpm.call(|tpm| tpm.identity()).await.map_err(CoreError::Tpm)?;
-        let enrolled = enrol::check(&record, &validator.key, self.network, &identity, clock::unix_ms());
+        let now_ms = clock::unix_ms();
+        let ours = enrol::Ours { network: self.network, identity: &identity, owner: None, now_ms };
+        let enrolled = enrol::check(&record, &validator.key, &ours);
         let enrolled = match enrolled {
             Ok(enrolled) => enrolled,
             Err(why) => {
@@ -87,6 +89,7 @@ impl Place<'_> {
             beacon: self.ledger.borrow().newest_beacon()?.unwrap_or_default(),
             previous: self.ledger.borrow().previous()?,
             gpus: Vec::new(),
+            further: Vec::new(),
             logs,
         };
         let keys = SessionKeys::generate().map_err(CoreError::Random)?;

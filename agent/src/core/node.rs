@@ -1,9 +1,10 @@
 //! What core's tasks share. One thread: no borrow is held while anything is awaited.
 
 use std::cell::{Cell, RefCell};
+use std::collections::BTreeSet;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use assay_attester::Identity;
 use assay_ledger::beacon::VerifiedBeacon;
@@ -28,7 +29,7 @@ pub(super) struct Node {
     pub(super) ledger: RefCell<Ledger>,
     pub(super) health: RefCell<Health>,
     pub(super) port: Rc<Port>,
-    /// The first one enrols, challenges and gives beacons; all of them get every record.
+    /// The first one challenges and gives beacons; all of them enrol and get every record.
     pub(super) validators: Vec<Validator>,
     pub(super) tpm: TpmHandle,
     pub(super) gpus: Option<Gpus>,
@@ -41,8 +42,14 @@ pub(super) struct Node {
     pub(super) stored: watch::Sender<()>,
     /// A validator took or refused something.
     pub(super) delivered: watch::Sender<()>,
-    /// The first validator wants nothing more of the open session.
+    /// The open session cannot go on: the first validator wants nothing more of it, or `renewal` says why.
     pub(super) lost: Notify,
+    /// Why the open session is to be ended in order and another one opened.
+    pub(super) renewal: Cell<Option<&'static str>>,
+    /// Validators, by index, that are being asked to enrol this node.
+    pub(super) enrolling: RefCell<BTreeSet<usize>>,
+    /// When the TPM's maker was last asked for a certificate.
+    pub(super) asked_maker: Cell<Option<Instant>>,
 }
 
 impl Node {
@@ -64,6 +71,9 @@ impl Node {
             stored: watch::Sender::new(()),
             delivered: watch::Sender::new(()),
             lost: Notify::new(),
+            renewal: Cell::new(None),
+            enrolling: RefCell::default(),
+            asked_maker: Cell::new(None),
         }
     }
 
@@ -75,6 +85,13 @@ impl Node {
     /// Takes a health item back.
     pub(super) fn clear(&self, code: &'static str) {
         self.health.borrow_mut().clear(code);
+    }
+
+    /// Has the keeper end the open session in order and open another one.
+    /// Whoever opens a session takes the wish back before it looks at what the session shows.
+    pub(super) fn renew(&self, why: &'static str) {
+        self.renewal.set(Some(why));
+        self.lost.notify_one();
     }
 
     /// The TPM's keys, asked for once.

@@ -8,6 +8,7 @@ use assay_ledger::session::{
 };
 use assay_wire::{Digest, Kind, Network};
 
+use super::boot_state::BootState;
 use super::client::ExchangeFault;
 use super::enrol::Enrolled;
 use super::keys::SessionKeys;
@@ -60,6 +61,8 @@ pub(super) struct Opening<'a> {
     pub(super) previous: Option<Head>,
     pub(super) gpus: Vec<GpuIdentity>,
     pub(super) logs: BootLogs,
+    /// Further validators' enrolment records.
+    pub(super) further: Vec<Vec<u8>>,
 }
 
 impl Opening<'_> {
@@ -93,7 +96,8 @@ impl Opening<'_> {
         let id = start.id();
         let (time, quote) = attest(tpm, time_extra_data(&id), quote_extra_data(&id)).await?;
         let pcrs = pcr_values(&quote);
-        let session = Session::new(start.clone(), keys, network.clone());
+        let mut session = Session::new(start.clone(), keys, network.clone());
+        session.boot = BootState::of(&time.attest, &quote.attest);
         let evidence = Evidence {
             enrolment: self.enrolled.bytes.clone(),
             session: start,
@@ -101,7 +105,7 @@ impl Opening<'_> {
             time: attested(time),
             pcrs,
             logs: self.logs,
-            further: Vec::new(),
+            further: self.further.into_iter().map(Into::into).collect(),
             ima: None,
         };
         let bytes = session.seal(Kind::Evidence, &evidence);

@@ -104,9 +104,24 @@ impl Port {
         path: &str,
         body: Vec<u8>,
     ) -> Response {
+        let id = self.next_id();
+        self.send(Request { id, validator: Some(validator), method, path: path.to_owned(), body }).await
+    }
+
+    /// Fetches what lies under a whole URL, without regard to who serves it.
+    pub(super) async fn fetch(&self, url: &str) -> Response {
+        let (id, path) = (self.next_id(), url.to_owned());
+        self.send(Request { id, validator: None, method: Method::Get, path, body: Vec::new() }).await
+    }
+
+    fn next_id(&self) -> u64 {
         let id = self.next.get();
         self.next.set(id.wrapping_add(1));
-        let request = Request { id, validator, method, path: path.to_owned(), body };
+        id
+    }
+
+    async fn send(&self, request: Request) -> Response {
+        let id = request.id;
         let (waiter, answer) = oneshot::channel();
         let sent = self.link.borrow().as_ref().is_some_and(|link| link.send(request).is_ok());
         if !sent {

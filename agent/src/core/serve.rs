@@ -17,7 +17,7 @@ use tokio::time::{sleep, timeout};
 use super::answer::Answer;
 use super::error::chain;
 use super::node::Node;
-use super::{CoreError, export, jobs};
+use super::{CoreError, endorsement, export, jobs};
 use crate::control::{MAX_LINE, Request};
 
 /// How long a question may take to arrive, and its answer to be taken.
@@ -103,6 +103,7 @@ async fn answer(node: &Rc<Node>, request: Request) -> Answer {
         Request::JobRun { file } => jobs::run(node, &file).await,
         Request::JobStop { job } => jobs::stop(node, &job),
         Request::JobList => jobs::list(node),
+        Request::EkCertificate { file } => endorsement::give(node, &file),
         Request::Export { what } => export::export(node, &what).await,
     }
 }

@@ -4,6 +4,7 @@ use assay_ledger::session::{Head, SessionStart};
 use assay_wire::{Digest, Envelope, Kind, Network};
 use minicbor::Encode;
 
+use super::boot_state::BootState;
 use super::gpus::GpuPart;
 use super::keys::SessionKeys;
 
@@ -24,6 +25,8 @@ pub(super) struct Session {
     pub(super) unstored: Option<GpuPart>,
     /// The beacon of the newest anchor, or of one that is being made.
     pub(super) anchored: Option<Digest>,
+    /// The boot that its opening quote showed.
+    pub(super) boot: Option<BootState>,
 }
 
 impl Session {
@@ -32,7 +35,7 @@ impl Session {
         let id = start.id();
         let head = Head { session: id, seq: 0, head: id };
         let mono_ms = start.mono_ms;
-        Self { id, start, keys, network, head, mono_ms, unstored: None, anchored: None }
+        Self { id, start, keys, network, head, mono_ms, unstored: None, anchored: None, boot: None }
     }
 
     /// Signs a message of this session.

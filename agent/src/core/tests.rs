@@ -20,6 +20,8 @@ use crate::ledger::NewSession;
 use crate::ledger::testing::{Maker, key, network};
 use crate::link::frame::{self, Request, Response};
 
+mod enrolling;
+
 const V: u8 = 7;
 
 struct Rig {
@@ -28,10 +30,14 @@ struct Rig {
 }
 
 fn rig(validators: u8) -> Rig {
+    rig_on(validators, "/dev/no-such-tpm")
+}
+
+fn rig_on(validators: u8, tpm: &str) -> Rig {
     let dir = tempfile::tempdir().unwrap();
     let mut config = Config::default();
     config.network.id = network().id().to_owned();
-    config.tpm = TpmConfig { backend: "/dev/no-such-tpm".into(), simulated: true };
+    config.tpm = TpmConfig { backend: tpm.to_owned(), simulated: true, ..TpmConfig::default() };
     config.gpu.enabled = false;
     config.node.state_dir = dir.path().to_owned();
     config.validator = (0..validators)
@@ -152,7 +158,7 @@ fn seal<T: minicbor::Encode<()>>(kind: Kind, message: &T, signer: &SigningKey) -
 /// Plays link and validator on one connection until the validator dies.
 async fn play(mut link: UnixStream, played: Rc<RefCell<Played>>) {
     while let Ok(Some(request)) = frame::read::<Request, _>(&mut link).await {
-        let signer = key(V + u8::try_from(request.validator).unwrap());
+        let signer = key(V + u8::try_from(request.validator.unwrap()).unwrap());
         let answer = played.borrow_mut().answer(&request, &signer);
         let mute = played.borrow().mute;
         let dies = played.borrow_mut().lives.as_mut().is_some_and(|lives| {

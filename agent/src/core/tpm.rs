@@ -121,7 +121,7 @@ mod tests {
     use super::*;
 
     async fn fault(backend: &str) -> TpmFault {
-        let config = TpmConfig { backend: backend.to_owned(), simulated: false };
+        let config = TpmConfig { backend: backend.to_owned(), ..TpmConfig::default() };
         let handle = TpmHandle::start(&config).unwrap();
         handle.call(|tpm| tpm.identity()).await.unwrap_err()
     }

@@ -32,13 +32,14 @@ pub struct Request {
     /// Chosen by core; the answer has the same.
     #[n(0)]
     pub id: u64,
-    /// Index in the configuration's list.
+    /// Index in the configuration's list; without one, `path` is the whole URL of a TPM maker's
+    /// certificate.
     #[n(1)]
-    pub validator: u32,
+    pub validator: Option<u32>,
     /// Method.
     #[n(2)]
     pub method: Method,
-    /// Path, such as `/v1/beacon`.
+    /// Path, such as `/v1/beacon`, or a whole URL.
     #[n(3)]
     pub path: String,
     /// Body.
@@ -141,7 +142,13 @@ mod tests {
     use super::*;
 
     fn request() -> Request {
-        Request { id: 7, validator: 1, method: Method::Post, path: "/v1/records".into(), body: vec![1, 2] }
+        Request {
+            id: 7,
+            validator: Some(1),
+            method: Method::Post,
+            path: "/v1/records".into(),
+            body: vec![1, 2],
+        }
     }
 
     async fn written<T: Encode<()>>(message: &T) -> Vec<u8> {

@@ -134,8 +134,13 @@ async fn rig(servers: &[(&str, Digest)]) -> Rig {
 
 impl Rig {
     async fn ask(&mut self, id: u64, validator: u32) -> Response {
-        let request =
-            Request { id, validator, method: Method::Post, path: "/v1/records".into(), body: vec![1] };
+        let request = Request {
+            id,
+            validator: Some(validator),
+            method: Method::Post,
+            path: "/v1/records".into(),
+            body: vec![1],
+        };
         frame::write(&mut self.core, &request).await.unwrap();
         let response: Response = frame::read(&mut self.core).await.unwrap().unwrap();
         assert_eq!(response.id, id);
@@ -209,7 +214,7 @@ async fn a_server_that_never_shakes_hands_does_not_hold_up_the_others() {
     let url = format!("https://{}", mute.local_addr().unwrap());
     let honest = server(Manner::Honest).await;
     let mut rig = rig(&[(&url, Digest([0; 32])), (&honest.url, honest.spki)]).await;
-    let request = Request { id: 1, validator: 0, method: Method::Get, path: "/".into(), body: vec![] };
+    let request = Request { id: 1, validator: Some(0), method: Method::Get, path: "/".into(), body: vec![] };
     frame::write(&mut rig.core, &request).await.unwrap();
     assert_eq!(rig.ask(2, 1).await.status, 200);
     let late: Response = frame::read(&mut rig.core).await.unwrap().unwrap();
@@ -264,4 +269,39 @@ fn a_url_without_a_host_is_refused_at_the_start() {
         tls_spki: Digest([0; 32]),
     };
     assert!(matches!(Worker::new(&validator, TIMING), Err(LinkError::Url { .. })));
+}
+
+/// Asks for a whole URL.
+async fn vendor(rig: &mut Rig, url: &str) -> Response {
+    let request = Request { id: 3, validator: None, method: Method::Get, path: url.to_owned(), body: vec![] };
+    frame::write(&mut rig.core, &request).await.unwrap();
+    frame::read(&mut rig.core).await.unwrap().unwrap()
+}
+
+#[tokio::test]
+async fn a_makers_certificate_is_fetched_from_whoever_serves_it() {
+    let server = server(Manner::Honest).await;
+    let mut rig = rig(&[]).await;
+    let response = vendor(&mut rig, &format!("{}/pki/aia/00ff", server.url)).await;
+    assert_eq!((response.status, response.body), (200, b"GET /pki/aia/00ff HTTP/1.1".to_vec()));
+}
+
+#[tokio::test]
+async fn a_maker_that_misbehaves_is_a_failure_in_time() {
+    let mut rig = rig(&[]).await;
+    for (manner, said) in [
+        (Manner::Garbage, "HTTP:"),
+        (Manner::Silent, "no whole answer within 400 ms"),
+        (Manner::Slow, "no whole answer within 400 ms"),
+        (Manner::Endless, "longer than 65536 bytes"),
+        (Manner::Broken, "broke off"),
+    ] {
+        let server = server(manner).await;
+        let response = vendor(&mut rig, &format!("{}/x", server.url)).await;
+        let text = String::from_utf8(response.body).unwrap();
+        assert!(response.status == 0 && text.contains(said), "{manner:?}: {text}");
+    }
+    for url in ["http://127.0.0.1/x", "https://127.0.0.1", "nonsense", "https://a/b c"] {
+        assert_eq!(vendor(&mut rig, url).await.status, 0, "{url}");
+    }
 }

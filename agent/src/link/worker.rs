@@ -19,11 +19,11 @@ use super::{Errand, LinkError, Timing, pin};
 use crate::config::Validator;
 
 /// Most bytes of an answer's header.
-const HEADER_BYTES: usize = 16 << 10;
+pub(super) const HEADER_BYTES: usize = 16 << 10;
 
 /// Why an exchange failed. The next one begins with a new connection.
 #[derive(Debug, thiserror::Error)]
-enum Fault {
+pub(super) enum Fault {
     #[error("waiting {} ms before the next try to connect", .0.as_millis())]
     Pausing(Duration),
     #[error("cannot connect: {0}")]
@@ -36,8 +36,10 @@ enum Fault {
     Request(hyper::http::Error),
     #[error("the answer's body broke off: {0}")]
     Body(Box<dyn std::error::Error + Send + Sync>),
-    #[error("the answer is longer than {MAX_BODY} bytes")]
-    TooLong,
+    #[error("the answer is longer than {0} bytes")]
+    TooLong(usize),
+    #[error("this is no https URL of a certificate")]
+    Url,
 }
 
 /// Exchanges requests with one validator, one after the other.
@@ -108,7 +110,7 @@ impl Worker {
         let answer = connection.send_request(message).await.map_err(Fault::Http)?;
         let status = answer.status().as_u16();
         let body = Limited::new(answer.into_body(), MAX_BODY).collect().await.map_err(|error| {
-            if error.is::<LengthLimitError>() { Fault::TooLong } else { Fault::Body(error) }
+            if error.is::<LengthLimitError>() { Fault::TooLong(MAX_BODY) } else { Fault::Body(error) }
         })?;
         Ok((status, body.to_bytes().to_vec()))
     }

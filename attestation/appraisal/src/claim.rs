@@ -11,7 +11,7 @@ use assay_ledger::session::{Head, SessionEnd};
 use assay_ledger::uptime::{AnchorTime, BeatTime, Credit, Gap, GapReason, powered, reachable};
 use assay_wire::{Digest, Envelope, Kind, WireError};
 
-use crate::appraise::Appraisal;
+use crate::appraise::{Appraisal, Basis};
 use crate::axes::Axes;
 use crate::facts::{Facts, GapFacts, UptimeFacts};
 use crate::finding::{Check, Findings, Severity};
@@ -20,7 +20,8 @@ use crate::measure::{
     Beacons, Receipt, anchor_time, beat_times, read_beacons, read_receipts, record_not_after,
 };
 use crate::policy::Policy;
-use crate::session::{AppraisedSession, appraise_evidence, judge_simulated};
+use crate::session::{AppraisedSession, appraise_evidence};
+use crate::state::State;
 use crate::telemetry::{Totals, appraise_telemetry};
 use crate::trust::Trust;
 
@@ -79,22 +80,17 @@ const OVERLAP: Check =
     Check { id: "claim.overlap", spec: "DESIGN 4.3", checked: "no two sessions ran at once" };
 
 /// Appraises an uptime claim.
-pub(crate) fn appraise_claim(
-    bytes: &[u8],
-    trust: &Trust,
-    policy: &Policy,
-    now_ms: u64,
-) -> Result<Appraisal, WireError> {
+pub(crate) fn appraise_claim(bytes: &[u8], basis: Basis<'_>) -> Result<Appraisal, WireError> {
     let envelope = Envelope::decode_as(Kind::Claim, bytes)?;
     let mut findings = Findings::default();
     let claim: Result<Claim, _> = envelope.message();
     let measured = match findings.result(FORM, format!("{} bytes", bytes.len()), claim) {
-        Some(claim) => measure(&claim, Some(&envelope), trust, policy, now_ms, &mut findings),
+        Some(claim) => measure(&claim, Some(&envelope), basis, &mut findings),
         None => None,
     };
     let axes = measured.as_ref().map(|m| m.axes);
     let facts = measured.map(|m| m.facts).unwrap_or_default();
-    Ok(Appraisal::conclude(Kind::Claim, axes, findings, facts, policy))
+    Ok(Appraisal::conclude(Kind::Claim, axes, findings, facts, basis))
 }
 
 /// Powered and reachable seconds that a claim's records prove: what its exporter states.
@@ -102,7 +98,9 @@ pub(crate) fn appraise_claim(
 /// Zero for a claim that would be rejected.
 pub fn claim_totals(claim: &Claim, trust: &Trust, policy: &Policy, now_ms: u64) -> (u64, u64) {
     let mut findings = Findings::default();
-    let measured = measure(claim, None, trust, policy, now_ms, &mut findings);
+    let basis = Basis { trust, policy, state: &State::default(), now_ms };
+    let measured = measure(claim, None, basis, &mut findings);
+    let findings = findings.under(policy);
     let uptime = measured.and_then(|m| m.facts.uptime).filter(|_| !findings.is_fatal());
     uptime.map_or((0, 0), |uptime| (uptime.powered_s, uptime.reachable_s))
 }
@@ -137,16 +135,14 @@ struct MeasuredSession {
 fn measure(
     claim: &Claim,
     signed: Option<&Envelope>,
-    trust: &Trust,
-    policy: &Policy,
-    now_ms: u64,
+    basis: Basis<'_>,
     findings: &mut Findings,
 ) -> Option<Measured> {
+    let Basis { trust, policy, .. } = basis;
     // Who first, then when and what.
     let mut evidence = Vec::with_capacity(claim.sessions.len());
     for records in &claim.sessions {
-        let session = appraise_evidence(&records.evidence, trust, now_ms, findings)?;
-        judge_simulated(&session.open.start, policy, findings);
+        let session = appraise_evidence(&records.evidence, basis, findings)?;
         findings.equal(ONE_NODE, claim.node, session.open.node).then_some(())?;
         evidence.push(session);
     }
@@ -496,6 +492,8 @@ fn uptime_facts(sessions: &[MeasuredSession], trust: &Trust) -> UptimeFacts {
     UptimeFacts {
         powered_s: sum(|s| s.powered.ms) / 1000,
         reachable_s: sum(|s| s.reachable.ms) / 1000,
+        from_ms: first,
+        to_ms: last,
         span_s: last.saturating_sub(first) / 1000,
         receipts_t: trust.receipt_threshold,
         receipts_n: trust.operators(),

@@ -33,6 +33,15 @@ pub struct NodeFacts {
     pub tpm_model: String,
     /// Key type of the EK.
     pub ek: String,
+    /// The pinned authority that vouches for the EK.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authority: Option<String>,
+    /// Machines that pinned authorities say it is in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub platforms: Vec<String>,
+    /// Devices that pinned authorities say its keys are of.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<String>,
     /// Name of the validator that enrolled it.
     pub enrolled_by: String,
     /// Unix time in ms.
@@ -104,6 +113,10 @@ pub struct UptimeFacts {
     pub powered_s: u64,
     /// Seconds that validators observed.
     pub reachable_s: u64,
+    /// First bound of the claim, in Unix ms.
+    pub from_ms: u64,
+    /// Last bound of the claim, in Unix ms.
+    pub to_ms: u64,
     /// From the first to the last bound of the claim, in seconds.
     pub span_s: u64,
     /// Receipts of this many operators were asked for.

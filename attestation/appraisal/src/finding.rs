@@ -4,6 +4,8 @@ use std::fmt::Display;
 
 use serde::Serialize;
 
+use crate::policy::Policy;
+
 /// What a finding means for the verdict.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
@@ -29,6 +31,21 @@ pub enum Verdict {
     Reject,
 }
 
+/// The event of a measurement log that a finding is about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EventRef {
+    /// `firmware`, `userspace` or `ima`.
+    pub log: &'static str,
+    /// Which event, counted from 0.
+    pub index: usize,
+    /// The PCR that it extends.
+    pub pcr: u8,
+    /// The digest that should have been there, in hex.
+    pub expected: String,
+    /// The digest that was there, in hex.
+    pub seen: String,
+}
+
 /// The result of one check.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
@@ -46,6 +63,9 @@ pub struct Finding {
     pub seen: Option<String>,
     /// The section that asks for it.
     pub spec: &'static str,
+    /// The log event that differs, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub event: Option<Box<EventRef>>,
 }
 
 impl Finding {
@@ -60,7 +80,7 @@ impl Finding {
         spec: &'static str,
         checked: impl Display,
     ) -> Self {
-        Self { id, severity, checked: checked.to_string(), expected: None, seen: None, spec }
+        Self { id, severity, checked: checked.to_string(), expected: None, seen: None, spec, event: None }
     }
 
     pub(crate) fn saw(mut self, seen: impl Display) -> Self {
@@ -70,6 +90,12 @@ impl Finding {
 
     pub(crate) fn expected(mut self, expected: impl Display) -> Self {
         self.expected = Some(expected.to_string());
+        self
+    }
+
+    /// The same finding, with the log event that differs.
+    pub fn at_event(mut self, event: EventRef) -> Self {
+        self.event = Some(Box::new(event));
         self
     }
 }
@@ -139,6 +165,14 @@ impl Findings {
 
     pub(crate) fn is_fatal(&self) -> bool {
         self.0.iter().any(|finding| finding.severity == Severity::Fatal)
+    }
+
+    /// The same findings with the severities that a policy gives them.
+    pub(crate) fn under(mut self, policy: &Policy) -> Self {
+        for finding in &mut self.0 {
+            finding.severity = policy.severity(finding.id, finding.severity);
+        }
+        self
     }
 
     pub(crate) fn into_vec(self) -> Vec<Finding> {

@@ -4,13 +4,12 @@ use assay_ledger::job::{JobExit, JobReceipt, ReceiptBundle};
 use assay_ledger::receipt::Subject;
 use assay_wire::{Envelope, Kind, WireError};
 
-use crate::appraise::Appraisal;
+use crate::appraise::{Appraisal, Basis};
 use crate::axes::Axes;
 use crate::facts::{Facts, JobFacts};
 use crate::finding::{Check, Finding, Findings, Severity};
 use crate::measure::{read_receipts, record_not_after};
-use crate::policy::Policy;
-use crate::session::{AppraisedSession, OpenSession, appraise_evidence, judge_simulated};
+use crate::session::{AppraisedSession, OpenSession, appraise_evidence};
 use crate::trust::Trust;
 
 const FORM: Check = Check { id: "receipt.form", spec: "DESIGN 4.6", checked: "the receipt decodes" };
@@ -52,31 +51,24 @@ pub(crate) fn read_job(
 }
 
 /// Appraises an exported receipt.
-pub(crate) fn appraise_receipt(
-    bytes: &[u8],
-    trust: &Trust,
-    policy: &Policy,
-    now_ms: u64,
-) -> Result<Appraisal, WireError> {
+pub(crate) fn appraise_receipt(bytes: &[u8], basis: Basis<'_>) -> Result<Appraisal, WireError> {
     let envelope = Envelope::decode_as(Kind::Receipt, bytes)?;
     let mut findings = Findings::default();
     let bundle = findings.result(FORM, format!("{} bytes", bytes.len()), envelope.message::<ReceiptBundle>());
-    let appraised =
-        bundle.and_then(|bundle| read_bundle(&envelope, &bundle, trust, policy, now_ms, &mut findings));
+    let appraised = bundle.and_then(|bundle| read_bundle(&envelope, &bundle, basis, &mut findings));
     let axes = appraised.as_ref().map(|(axes, _)| *axes);
     let facts = appraised.map(|(_, facts)| facts).unwrap_or_default();
-    Ok(Appraisal::conclude(Kind::Receipt, axes, findings, facts, policy))
+    Ok(Appraisal::conclude(Kind::Receipt, axes, findings, facts, basis))
 }
 
 fn read_bundle(
     envelope: &Envelope,
     bundle: &ReceiptBundle,
-    trust: &Trust,
-    policy: &Policy,
-    now_ms: u64,
+    basis: Basis<'_>,
     findings: &mut Findings,
 ) -> Option<(Axes, Facts)> {
-    let sessions = sessions(bundle, trust, policy, now_ms, findings)?;
+    let trust = basis.trust;
+    let sessions = sessions(bundle, basis, findings)?;
     let by_id = |id| sessions.iter().find(|s| s.open.id == id);
     let exporter = findings.result(
         BUNDLE,
@@ -110,9 +102,7 @@ fn read_bundle(
 
 fn sessions(
     bundle: &ReceiptBundle,
-    trust: &Trust,
-    policy: &Policy,
-    now_ms: u64,
+    basis: Basis<'_>,
     findings: &mut Findings,
 ) -> Option<Vec<AppraisedSession>> {
     if bundle.evidence.is_empty() || bundle.evidence.len() > 2 {
@@ -121,9 +111,7 @@ fn sessions(
     }
     let mut sessions = Vec::new();
     for evidence in &bundle.evidence {
-        let session = appraise_evidence(evidence, trust, now_ms, findings)?;
-        judge_simulated(&session.open.start, policy, findings);
-        sessions.push(session);
+        sessions.push(appraise_evidence(evidence, basis, findings)?);
     }
     Some(sessions)
 }

@@ -2,37 +2,57 @@
 //!
 //! A verdict is a value, never an error, and *reject* unless every check that the
 //! policy asks for was made and held. Each check leaves a [`Finding`] with a stable
-//! id. Appraisal is a pure function of bytes, trust, policy and time: the same
+//! id. Appraisal is a pure function of bytes, trust, policy, state and time: the same
 //! input gives the same findings in the same order, anywhere.
 //!
 //! Trust boundary: evidence is hostile; the trust file and the policy are the
 //! verifier's own. What a node says about itself can only lower an axis.
 //!
 //! Not here: I/O, clocks, storage, and any judgement of a release's reference
-//! values or a vendor's certificate chain: without them no node is above I1 and P0.
+//! values: without them no node is above P0.
 #![forbid(unsafe_code)]
 
+mod advice;
 mod appraise;
 mod axes;
 mod boot;
+mod checks;
 mod claim;
+mod ear;
+mod ear_map;
+mod ear_token;
 mod ek;
 mod enrol;
 mod facts;
 mod finding;
+mod firmware;
 mod job;
+mod machine;
 mod measure;
 mod policy;
+mod policy_cbor;
+mod policy_file;
+mod revoked;
 mod session;
+mod state;
 mod telemetry;
 mod trust;
+#[cfg(test)]
+#[path = "../../x509/tests/world/mod.rs"]
+mod world;
 
-pub use appraise::{Appraisal, Report, appraise};
+pub use advice::advice;
+pub use appraise::{Appraisal, PolicyRef, Report, Validity, appraise};
 pub use axes::Axes;
+pub use checks::{CHECKS, CheckInfo, Freedom, check_info};
 pub use claim::claim_totals;
+pub use ear::{Ear, Tier, Vector};
 pub use enrol::{EnrolFacts, check_answer, check_request};
 pub use facts::{BootFacts, Facts, GapFacts, GpuUse, JobFacts, NodeFacts, SessionFacts, UptimeFacts};
-pub use finding::{Finding, Severity, Verdict};
-pub use policy::Policy;
+pub use finding::{EventRef, Finding, Severity, Verdict};
+pub use firmware::firmware_changed;
+pub use policy::{Policy, ReleaseRule};
+pub use revoked::{ListFault, newer, revocation};
 pub use session::{OpenSession, open_session};
-pub use trust::{Trust, TrustError, TrustedValidator};
+pub use state::{State, StateError};
+pub use trust::{ReleaseSigner, Trust, TrustError, TrustedCa, TrustedValidator, Vendors};

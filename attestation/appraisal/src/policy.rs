@@ -1,9 +1,18 @@
 //! Policies: what a verifier asks for, as data.
+//!
+//! People write TOML; results name the hash of the canonical form (`policy.cddl`), so that
+//! two files that mean the same are one policy.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use assay_ledger::uptime::TimeRules;
-use serde::Deserialize;
+use assay_wire::{Digest, Domain, WireError, cbor, hash};
 
 use crate::axes::Axes;
+use crate::checks::check_info;
+use crate::finding::Severity;
+use crate::policy_cbor::Canonical;
+use crate::policy_file;
 use crate::trust::TrustError;
 
 /// What a verifier asks for.
@@ -17,38 +26,35 @@ pub struct Policy {
     pub simulated: bool,
     /// How long an enrolment record that this policy issues is good, in ms.
     pub record_ms: u64,
+    /// How long a result is good after the evidence that it rests on, in ms.
+    pub result_ms: u64,
     /// What it asks of times.
     pub time: TimeRules,
+    /// How far the clock of a validator may be ahead of the verifier's, in ms.
+    pub skew_ms: u64,
+    /// Severities that differ from the registry's, by check id.
+    pub checks: BTreeMap<String, Severity>,
+    /// The oldest TPM firmware that is taken, by manufacturer as the EK certificate names it (`id:...`).
+    pub firmware: BTreeMap<String, u64>,
+    /// Which releases count.
+    pub release: ReleaseRule,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PolicyFile {
-    schema: u32,
-    name: String,
-    simulated: bool,
-    record_days: u64,
-    floor: Floor,
-    time: Times,
+/// Which of the releases that a trusted signer signed count. The default is all of them.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ReleaseRule {
+    /// Their names; empty for any.
+    pub names: BTreeSet<String>,
+    /// The lowest version that counts.
+    pub minimum: u64,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Floor {
-    identity: u8,
-    platform: u8,
-    gpu: u8,
+impl ReleaseRule {
+    /// Whether a release of this name and version counts.
+    pub fn allows(&self, name: &str, version: u64) -> bool {
+        (self.names.is_empty() || self.names.contains(name)) && version >= self.minimum
+    }
 }
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Times {
-    max_gap_s: u64,
-    window_s: u64,
-    anchor_delay_s: u64,
-}
-
-const FILE: &str = "policy";
 
 impl Policy {
     /// The shipped policies: name and text.
@@ -57,6 +63,9 @@ impl Policy {
         ("open", include_str!("../policies/open.toml")),
         ("strict", include_str!("../policies/strict.toml")),
     ];
+
+    /// The most bytes that a policy in canonical form may have.
+    pub const MAX_CBOR: usize = 64 << 10;
 
     /// The shipped policy of this name.
     pub fn builtin(name: &str) -> Option<Self> {
@@ -67,70 +76,43 @@ impl Policy {
     /// Reads a policy file.
     ///
     /// # Errors
-    /// [`TrustError`] names the key; unknown keys are refused.
+    /// [`TrustError`] names the key; unknown keys and check ids are refused, and a check that
+    /// would be made milder than the registry allows.
     pub fn parse(text: &str) -> Result<Self, TrustError> {
-        let file: PolicyFile =
-            toml::from_str(text).map_err(|e| TrustError::Parse { file: FILE, detail: e.to_string() })?;
-        let value = |field: &str, detail| TrustError::Value { file: FILE, field: field.to_owned(), detail };
-        if file.schema != 1 {
-            return Err(value("schema", "this version reads schema 1"));
-        }
-        if file.floor.identity > 2 || file.floor.platform > 2 || file.floor.gpu > 3 {
-            return Err(value("floor", "identity and platform are 0 to 2, gpu is 0 to 3"));
-        }
-        if !(1..=3650).contains(&file.record_days) {
-            return Err(value("record_days", "between 1 and 3650"));
-        }
-        let ms = |field, seconds: u64| match seconds {
-            1..=86_400 => Ok(seconds * 1000),
-            _ => Err(value(field, "between 1 and 86400")),
-        };
-        Ok(Self {
-            name: file.name,
-            floor: Axes { identity: file.floor.identity, platform: file.floor.platform, gpu: file.floor.gpu },
-            simulated: file.simulated,
-            record_ms: file.record_days * 86_400_000,
-            time: TimeRules {
-                max_gap_ms: ms("time.max_gap_s", file.time.max_gap_s)?,
-                window_ms: ms("time.window_s", file.time.window_s)?,
-                anchor_delay_ms: ms("time.anchor_delay_s", file.time.anchor_delay_s)?,
-            },
-        })
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_shipped_policies_read_and_tighten() {
-        let [development, open, strict] = Policy::BUILTIN.map(|(name, _)| {
-            let policy = Policy::builtin(name).unwrap();
-            assert_eq!(policy.name, name);
-            policy
-        });
-        assert!(development.simulated && !open.simulated && !strict.simulated);
-        assert!(development.floor.identity < open.floor.identity);
-        assert!(open.floor.platform < strict.floor.platform);
-        assert_eq!(Policy::builtin("lenient"), None);
+        policy_file::parse(text)
     }
 
-    #[test]
-    fn wrong_policies_are_refused_by_name() {
-        let text = Policy::BUILTIN[0].1;
-        for (from, to, field) in [
-            ("schema = 1", "schema = 9", "schema"),
-            ("identity = 0", "identity = 3", "floor"),
-            ("record_days = 30", "record_days = 0", "record_days"),
-            ("window_s = 600", "window_s = 0", "time.window_s"),
-        ] {
-            assert!(text.contains(from), "{from}");
-            match Policy::parse(&text.replace(from, to)) {
-                Err(TrustError::Value { field: seen, .. }) => assert_eq!(seen, field),
-                other => panic!("{to}: {other:?}"),
-            }
+    /// The canonical form: deterministic CBOR, rule `policy` of `appraisal.cddl`.
+    pub fn to_cbor(&self) -> Vec<u8> {
+        cbor::to_vec(&Canonical::from(self))
+    }
+
+    /// Reads the canonical form, by the same rules as the file.
+    ///
+    /// # Errors
+    /// [`WireError`] for any other bytes than [`Policy::to_cbor`] gives, and for values that no file can have.
+    pub fn from_cbor(bytes: &[u8]) -> Result<Self, WireError> {
+        let canonical: Canonical = cbor::from_slice("policy", bytes, Self::MAX_CBOR)?;
+        let shape = |detail: String| WireError::Shape { what: "policy", detail, offset: 0 };
+        let policy = Self::try_from(canonical).map_err(|e| shape(e.to_string()))?;
+        // Sorted lists come back sorted: a list in another order is another spelling.
+        match policy.to_cbor() == bytes {
+            true => Ok(policy),
+            false => Err(shape("lists are not in order".to_owned())),
         }
-        assert!(Policy::parse(&format!("surprise = 1\n{text}")).is_err());
+    }
+
+    /// Names the policy in results: [`Domain::Policy`] over the canonical form.
+    pub fn hash(&self) -> Digest {
+        hash(Domain::Policy, &[&self.to_cbor()])
+    }
+
+    /// The severity that a finding has under this policy; what passed stays passed.
+    pub(crate) fn severity(&self, id: &str, found: Severity) -> Severity {
+        let asked = self.checks.get(id).copied();
+        match (asked, check_info(id)) {
+            (Some(asked), Some(info)) if found != Severity::Pass && info.allows(asked) => asked,
+            _ => found,
+        }
     }
 }

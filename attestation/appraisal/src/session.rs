@@ -7,13 +7,15 @@ use assay_ledger::session::{
 use assay_tpm::{Attest, HashAlg, PcrSelection, pcr_digest};
 use assay_wire::{Digest, Envelope, Kind, WireError};
 
-use crate::appraise::Appraisal;
+use crate::appraise::{Appraisal, Basis};
 use crate::axes::Axes;
 use crate::boot::appraise_boot;
 use crate::enrol::{Enrolled, appraise_record, is_session_selection};
 use crate::facts::{BootFacts, Facts, NodeFacts, SessionFacts};
 use crate::finding::{Check, Finding, Findings, Severity};
+use crate::firmware::judge_floor;
 use crate::policy::Policy;
+use crate::state::State;
 use crate::trust::Trust;
 
 const FORM: Check = Check { id: "evidence.form", spec: "DESIGN 4.6", checked: "the evidence decodes" };
@@ -106,17 +108,30 @@ pub fn open_session(
     bytes: &[u8],
     trust: &Trust,
     policy: &Policy,
+    state: &State,
     now_ms: u64,
+    challenge: Option<&Digest>,
+) -> Result<(Appraisal, Option<OpenSession>), WireError> {
+    open(bytes, Basis { trust, policy, state, now_ms }, challenge, state.known.as_ref())
+}
+
+/// Evidence from a file: neither fresh nor new.
+pub(crate) fn exported_evidence(bytes: &[u8], basis: Basis<'_>) -> Result<Appraisal, WireError> {
+    open(bytes, basis, None, None).map(|(appraisal, _)| appraisal)
+}
+
+fn open(
+    bytes: &[u8],
+    basis: Basis<'_>,
     challenge: Option<&Digest>,
     known: Option<&Head>,
 ) -> Result<(Appraisal, Option<OpenSession>), WireError> {
     Envelope::decode_as(Kind::Evidence, bytes)?;
     let mut findings = Findings::default();
-    let session = appraise_evidence(bytes, trust, now_ms, &mut findings);
+    let session = appraise_evidence(bytes, basis, &mut findings);
     if let Some(session) = &session {
         fresh(&session.open.start, challenge, &mut findings);
         previous(&session.open.start, known, &mut findings);
-        judge_simulated(&session.open.start, policy, &mut findings);
     }
     let axes = session.as_ref().map(|s| s.axes);
     let facts = session.as_ref().map(|s| Facts {
@@ -124,7 +139,7 @@ pub fn open_session(
         sessions: vec![s.facts.clone()],
         ..Facts::default()
     });
-    let appraisal = Appraisal::conclude(Kind::Evidence, axes, findings, facts.unwrap_or_default(), policy);
+    let appraisal = Appraisal::conclude(Kind::Evidence, axes, findings, facts.unwrap_or_default(), basis);
     let open = session.map(|s| s.open).filter(|_| appraisal.accepted());
     Ok((appraisal, open))
 }
@@ -132,8 +147,7 @@ pub fn open_session(
 /// Everything about evidence that does not depend on when it arrives. `None` when it cannot be believed.
 pub(crate) fn appraise_evidence(
     bytes: &[u8],
-    trust: &Trust,
-    now_ms: u64,
+    basis: Basis<'_>,
     findings: &mut Findings,
 ) -> Option<AppraisedSession> {
     let envelope = findings.result(
@@ -147,8 +161,8 @@ pub(crate) fn appraise_evidence(
     if !findings.equal(SESSION_ID, id, envelope.kid) {
         return None;
     }
-    findings.result(SIGNATURE, id.short(), envelope.verify(&start.key, &trust.network))?;
-    let enrolled = appraise_record(&evidence.enrolment, trust, now_ms, findings)?;
+    findings.result(SIGNATURE, id.short(), envelope.verify(&start.key, &basis.trust.network))?;
+    let enrolled = appraise_record(&evidence.enrolment, basis, findings)?;
     let belongs = findings.equal(ENROLMENT, enrolled.hash, start.enrolment)
         && findings.equal(SAME_NODE, enrolled.record.node, start.node);
     if !belongs {
@@ -158,6 +172,8 @@ pub(crate) fn appraise_evidence(
     let covered = findings.equal(LOGS, evidence.logs.digest(), start.boot_logs);
     let boot =
         if covered { appraise_boot(&evidence.logs, &evidence.pcrs, findings) } else { BootFacts::default() };
+    judge_simulated(start, basis.policy, findings);
+    judge_floor(&enrolled.record.model, opened.firmware_version, basis.policy, findings);
     let facts = session_facts(start, &id, &opened, boot);
     let axes = axes(&enrolled, start);
     let context = AnchorContext { session: id, pcr_digest: attest.quote().ok()?.pcr_digest.clone(), opened };
@@ -258,7 +274,7 @@ fn continues(known: &Head, previous: &Head) -> bool {
 }
 
 /// What the node says is simulated is allowed or not by the policy.
-pub(crate) fn judge_simulated(start: &SessionStart, policy: &Policy, findings: &mut Findings) {
+fn judge_simulated(start: &SessionStart, policy: &Policy, findings: &mut Findings) {
     let mut parts: Vec<_> = start.simulated.iter().map(|part| part.name()).collect();
     // The GPU table says it too, and a node that says it in one place only has still said it.
     if start.gpus.iter().any(|gpu| gpu.simulated) && !start.simulated.contains(&Simulated::Gpu) {

@@ -9,6 +9,9 @@ use crate::{BootError, EFI_IMAGE_SECURITY_DATABASE, Signature, UefiVariable};
 pub const SHIM_LOCK: [u8; 16] =
     guid(0x605d_ab50, 0xe046, 0x4300, [0xab, 0xb6, 0x3d, 0xd8, 0x10, 0xdd, 0x8b, 0x23]);
 
+/// Most bytes after the structure that are taken as shim's.
+const MAX_EXTRA_BYTES: usize = 6;
+
 /// Who vouched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Voucher {
@@ -31,27 +34,29 @@ pub struct Authority {
     pub name: String,
     /// Its entry that vouched.
     pub voucher: Voucher,
-    /// Whether a byte follows that is not part of the structure and that no digest covers: some
-    /// versions of shim log one.
-    pub extra_byte: bool,
+    /// Bytes after the structure that are not part of it: 0, or up to 6 where versions of shim
+    /// count the padding that a compiler puts into it. They measure five and log six.
+    pub extra_bytes: usize,
 }
 
 impl Authority {
-    /// Reads one event's data: a variable, with at most one byte after it where the variable holds
+    /// Reads one event's data: a variable, with at most six bytes after it where the variable holds
     /// a bare certificate.
     ///
     /// # Errors
     /// [`BootError::ReadField`] or [`BootError::CheckField`], with offsets from the start of `data`.
     pub fn parse(data: &[u8]) -> Result<Self, BootError> {
-        let whole = UefiVariable::parse(data).map(|variable| read(variable, false));
+        let whole = UefiVariable::parse(data).map(|variable| read(variable, 0));
         let Err(error) = whole else { return whole };
-        let shorter = data.split_last().and_then(|(_, data)| UefiVariable::parse(data).ok());
-        let shorter = shorter.map(|variable| read(variable, true));
+        let shorter = (1..=MAX_EXTRA_BYTES).find_map(|extra| {
+            let (start, _) = data.split_at_checked(data.len().checked_sub(extra)?)?;
+            UefiVariable::parse(start).ok().map(|variable| read(variable, extra))
+        });
         shorter.filter(|read| matches!(read.voucher, Voucher::Certificate(_))).ok_or(error)
     }
 }
 
-fn read(variable: UefiVariable, extra_byte: bool) -> Authority {
+fn read(variable: UefiVariable, extra_bytes: usize) -> Authority {
     let UefiVariable { guid, name, value } = variable;
     let voucher = if is_der_sequence(&value) {
         Voucher::Certificate(value)
@@ -62,7 +67,7 @@ fn read(variable: UefiVariable, extra_byte: bool) -> Authority {
     } else {
         Voucher::Other(value)
     };
-    Authority { guid, name, voucher, extra_byte }
+    Authority { guid, name, voucher, extra_bytes }
 }
 
 fn entry(value: &[u8]) -> Option<Voucher> {
@@ -107,10 +112,11 @@ mod tests {
     }
 
     #[test]
-    fn one_byte_more_is_shims_and_no_ones_else() {
-        let bare = [&data(SHIM_LOCK, "Shim", &certificate())[..], &[0xaf]].concat();
-        assert!(Authority::parse(&bare).unwrap().extra_byte);
-        assert!(Authority::parse(&[&bare[..], &[0]].concat()).is_err());
+    fn a_few_bytes_more_are_shims_and_no_ones_else() {
+        let bare = |extra| [&data(SHIM_LOCK, "Shim", &certificate())[..], &vec![0xaf; extra]].concat();
+        assert_eq!(Authority::parse(&bare(1)).unwrap().extra_bytes, 1);
+        assert_eq!(Authority::parse(&bare(6)).unwrap().extra_bytes, 6);
+        assert!(Authority::parse(&bare(7)).is_err());
         let value = [&[5; 16][..], &certificate()].concat();
         let entry = [&data(EFI_IMAGE_SECURITY_DATABASE, "db", &value)[..], &[0]].concat();
         assert!(Authority::parse(&entry).is_err());

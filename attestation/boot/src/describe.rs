@@ -152,8 +152,8 @@ fn authority(data: &[u8]) -> Result<EventData, BootError> {
         Voucher::Text(text) => fields.push(("text", printable(text))),
         Voucher::Other(bytes) => fields.push(("bytes", shown(bytes))),
     }
-    if authority.extra_byte {
-        fields.push(("extra-bytes", "1".to_owned()));
+    if authority.extra_bytes > 0 {
+        fields.push(("extra-bytes", authority.extra_bytes.to_string()));
     }
     Ok(form("authority", fields))
 }

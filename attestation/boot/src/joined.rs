@@ -10,6 +10,9 @@ use crate::{
     Event, EventLog, HashAlg, ImaLog, PCR_COUNT, Quirk, UserspaceLog, UserspaceRecord, reset_value_of,
 };
 
+/// PCRs that the firmware and what it starts extend (PFP 1.06, section 3.3.4).
+const FIRMWARE_PCRS: std::ops::RangeInclusive<u8> = 0..=7;
+
 /// The logs of one boot.
 #[derive(Debug, Clone, Copy)]
 pub struct BootLogs<'a> {
@@ -55,6 +58,10 @@ pub enum Cause {
     NotExtended,
     /// The event named says what it measures, and its digest is not the hash of that.
     DataAltered,
+    /// The event named belongs to the operating system, but stands in a PCR of the firmware, where it
+    /// may be no more than an os-separator: what it extended may be anything, a boot application that
+    /// the firmware's log conceals included. Found even where the values agree.
+    Misplaced,
     /// Anything else; the PCR's last event is named.
     Unexplained,
 }
@@ -68,6 +75,7 @@ impl Cause {
             Self::NoEvent => "no-event",
             Self::NotExtended => "not-extended",
             Self::DataAltered => "data-altered",
+            Self::Misplaced => "misplaced",
             Self::Unexplained => "unexplained",
         }
     }
@@ -277,6 +285,9 @@ impl<'a> BootLogs<'a> {
         if !self.firmware.carries(alg) || touched && self.userspace.is_some_and(|log| !log.carries(alg)) {
             return differ(None, Cause::BankMissing, None);
         }
+        if let Some(event) = self.misplaced(pcr, steps) {
+            return differ(Some(track.value.clone()), Cause::Misplaced, Some(event));
+        }
         let ima = self.ima_touches(pcr);
         if walk.value == seen || ima && track.matched.is_some() {
             return None;
@@ -294,6 +305,20 @@ impl<'a> BootLogs<'a> {
         let last = track.last.filter(|_| ima).map(|index| (LogKind::Ima, index));
         let last = last.or_else(|| steps.last().map(Step::event));
         differ(expected, if last.is_some() { Cause::Unexplained } else { Cause::NoEvent }, last)
+    }
+
+    /// The first event of the operating system, os-separators apart, in a PCR of the firmware.
+    fn misplaced(&self, pcr: u8, steps: &[Step<'_>]) -> Option<(LogKind, usize)> {
+        if !FIRMWARE_PCRS.contains(&pcr) {
+            return None;
+        }
+        let foreign = |step: &&Step<'_>| match step.source {
+            Source::Firmware(_) => false,
+            Source::Userspace(record) => !record.is_os_separator(),
+        };
+        let entry = || self.ima?.entries().position(|entry| entry.pcr == pcr);
+        let record = steps.iter().find(foreign).map(Step::event);
+        record.or_else(|| entry().map(|index| (LogKind::Ima, index)))
     }
 
     /// The longest prefix of the IMA log that a quoted value needs.

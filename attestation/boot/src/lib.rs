@@ -1,5 +1,5 @@
-//! Measured-boot event logs: what a machine's firmware says it measured, parsed, replayed, and held
-//! against the PCR values that a TPM quoted.
+//! Measured-boot event logs: what a machine's firmware, userspace and kernel say they measured, parsed,
+//! replayed, and held against the PCR values that a TPM quoted.
 //!
 //! # Trust boundary
 //! A log is a *claim*. Nothing in it is true until [`EventLog::replay`] ends at quoted PCR values, and
@@ -8,10 +8,25 @@
 //! [`scrtm_version`]) keep to that rule. Bytes come from the machine under suspicion: the parser is
 //! total, bounded by the constants below, and answers a value or a [`BootError`] with field and offset.
 //!
+//! # From bytes to a verdict
+//! [`EventLog::parse`], [`UserspaceLog::parse`] and [`ImaLog::parse`] read one log each;
+//! [`BootLogs::compare`] replays them together, firmware's first, and answers one [`Difference`] per
+//! quoted PCR that they don't explain, with its [`Cause`] and the event to look at. What was accepted
+//! although the specification does not allow it is a [`Quirk`] with a name; what a firmware log does
+//! that it should not is a [`Violation`] of a [`Rule`].
+//!
 //! # Formats
 //! TCG PC Client Platform Firmware Profile (PFP) 1.06, section 10: the crypto-agile log
 //! (`TCG_PCR_EVENT2`, opened by "Spec ID Event03") and the SHA-1 log before it (`TCG_PCR_EVENT`).
+//! TCG Canonical Event Log 1.0 as systemd writes it (CEL-JSON, RFC 7464), and the kernel's IMA log in
+//! both forms, of every template that is made of known fields.
 //! Deviations that real machines write are accepted only where [`Quirk`] names them.
+//!
+//! # Meaning
+//! [`SecureBootState`], [`boot_applications`], [`Uki`], [`os_events`], [`phase_path`] and
+//! [`virtualization_hints`] say what events stand for, [`describe`] puts any event in words, and
+//! [`Release::compare`] holds a machine against reference values. Structures inside events come from
+//! the UEFI specification, 2.10.
 //!
 //! # Non-goals
 //! No I/O, no clock, no quote verification (`assay-tpm`), no policy (`assay-appraisal`).
@@ -19,7 +34,6 @@
 mod alg;
 mod applications;
 mod authority;
-/// Reference values in CoRIM.
 pub mod corim;
 mod coverage;
 mod cursor;
@@ -41,7 +55,6 @@ mod meaning;
 mod os_events;
 mod parse;
 mod phases;
-/// What a good node of a release measures.
 pub mod release;
 mod release_match;
 mod replay;

@@ -78,9 +78,15 @@ fn what(event: &Event, banks: &[HashAlg]) -> OsMeasurement {
     let covered = coverage_in(event, banks) == Coverage::Whole
         || event.data.strip_suffix(&[0, 0]).is_some_and(|data| hashes(event, data, banks));
     match event.pcr {
-        12 if covered => OsMeasurement::CommandLine(printable(&text)),
+        12 if covered && is_wide(&event.data, &text) => OsMeasurement::CommandLine(printable(&text)),
         _ => OsMeasurement::Other(Some(printable(&text))),
     }
+}
+
+/// systemd's command lines are UTF-16; other systems measure ASCII into PCR 12.
+fn is_wide(data: &[u8], text: &str) -> bool {
+    let wide: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+    data.strip_suffix(&[0, 0]).unwrap_or(data) == wide
 }
 
 /// The first of an event's tags, if it is known.
@@ -111,6 +117,8 @@ mod tests {
     #[test]
     fn a_command_line_is_one_where_the_digest_says_so() {
         let line = wide("init=/bin/sh");
+        let ascii = read(12, EV_IPL, b"WBCL", b"WBCL");
+        assert_eq!(ascii, OsMeasurement::Other(Some("WBCL".into())));
         let read = |measured: &[u8]| read(12, EV_IPL, measured, &line);
         assert_eq!(read(&line), OsMeasurement::CommandLine("init=/bin/sh".into()));
         assert_eq!(read(&line[..line.len() - 2]), OsMeasurement::CommandLine("init=/bin/sh".into()));

@@ -244,8 +244,14 @@ impl Matcher<'_> {
     fn secure_boot(&mut self) {
         const CHECK: ReleaseCheck = ReleaseCheck::SecureBootEvent;
         let state = SecureBootState::read(self.input.firmware);
-        if state.enabled != Some(true) {
-            let seen = if state.enabled.is_none() { "not measured" } else { "off" };
+        let seen = match state.enabled {
+            None => Some("not measured"),
+            Some(false) => Some("off"),
+            Some(true) if state.setup_mode == Some(true) => Some("setup mode"),
+            Some(true) if state.audit_mode == Some(true) => Some("audit mode"),
+            Some(true) => None,
+        };
+        if let Some(seen) = seen {
             self.differs(ReleaseCheck::SecureBoot, 7, None, "on".into(), seen.into());
         }
         for name in [KeyName::Pk, KeyName::Kek, KeyName::Db, KeyName::Dbx] {

@@ -145,9 +145,10 @@ impl SecureBootState {
             return true;
         }
         let Ok(authority) = Authority::parse(&record.data) else { return false };
-        let wanted = if authority.extra_byte { Coverage::AllButLastByte } else { Coverage::Whole };
         let known = authority.guid == EFI_IMAGE_SECURITY_DATABASE || authority.guid == crate::SHIM_LOCK;
-        if !known || covered != wanted {
+        let read =
+            covered == Coverage::Whole || (covered == Coverage::AllButLastByte && authority.extra_bytes > 0);
+        if !known || !read {
             return false;
         }
         self.authorities.push(MeasuredAuthority { event, sha256, authority });
@@ -274,6 +275,16 @@ mod tests {
         let mut writer = good();
         writer.event(7, EV_SEPARATOR, [9; 32], &[0; 4]).unwrap();
         assert_eq!(read(writer).other.len(), 1);
+    }
+
+    #[test]
+    fn an_entry_is_covered_to_its_last_byte() {
+        let data = variable(EFI_IMAGE_SECURITY_DATABASE, "db", &[1; 48]);
+        let digest = crate::alg::sha256(&data[..data.len() - 1]);
+        let mut writer = good();
+        writer.event(7, EV_EFI_VARIABLE_AUTHORITY, digest, &data).unwrap();
+        let state = read(writer);
+        assert_eq!((state.authorities.len(), state.other.len()), (1, 1));
     }
 
     #[test]

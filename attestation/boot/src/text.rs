@@ -22,11 +22,12 @@ pub(crate) fn utf16_until_nul(bytes: &[u8]) -> Option<String> {
     text.strip_suffix('\0').filter(|text| !text.contains('\0')).map(str::to_owned)
 }
 
-/// Text as loaders log it: UTF-16LE or ASCII, with or without one NUL at its end. `None` where it
-/// is neither, or empty.
+/// Text as loaders log it: UTF-8, or ASCII in UTF-16LE (any bytes are some UTF-16), with or without
+/// one NUL at its end. `None` where it is neither, or empty.
 pub(crate) fn logged_text(data: &[u8]) -> Option<String> {
-    let ascii = std::str::from_utf8(data).ok().map(str::to_owned);
-    [ascii, utf16(data)].into_iter().flatten().find_map(|text| {
+    let utf8 = std::str::from_utf8(data).ok().map(str::to_owned);
+    let wide = utf16(data).filter(|text| text.is_ascii());
+    [utf8, wide].into_iter().flatten().find_map(|text| {
         let text = text.strip_suffix('\0').unwrap_or(&text).to_owned();
         let clean = text.chars().all(|c| !c.is_control() || matches!(c, '\n' | '\t'));
         (clean && !text.is_empty()).then_some(text)
@@ -48,6 +49,7 @@ mod tests {
         assert_eq!(logged_text(&wide(".linux")).as_deref(), Some(".linux"));
         assert_eq!(logged_text(b"\0"), None);
         assert_eq!(logged_text(&[1, 2, 3]), None);
+        assert_eq!(logged_text(&crate::EFI_GLOBAL_VARIABLE), None, "a GUID");
         assert_eq!(logged_text(&[]), None);
     }
 

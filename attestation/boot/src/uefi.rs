@@ -28,8 +28,7 @@ impl UefiVariable {
     /// [`BootError::ReadField`] or [`BootError::CheckField`], with offsets from the start of `data`.
     pub fn parse(data: &[u8]) -> Result<Self, BootError> {
         let mut cursor = Cursor::new(data, 0);
-        let guid = cursor.take(16, "VariableName")?;
-        let guid = guid.try_into().unwrap_or_default();
+        let guid = cursor.array("VariableName")?;
         let name_len = len(&mut cursor, "UnicodeNameLength", 2)?;
         let value_len = len(&mut cursor, "VariableDataLength", 1)?;
         let offset = cursor.offset();

@@ -1,6 +1,8 @@
 //! systemd's userspace log, `tpm2-measure.log`: the TCG Canonical Event Log format 1.0 in its JSON
 //! encoding (section 5.2), as a JSON text sequence (RFC 7464).
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde_json::{Map, Value};
 
 use crate::{
@@ -8,6 +10,7 @@ use crate::{
 };
 
 const RECORD_SEPARATOR: u8 = 0x1e;
+const OS_SEPARATOR: &str = "os-separator";
 const MEMBERS: [&str; 6] = ["recnum", "pcr", "nv_index", "digests", "content_type", "content"];
 
 /// What a record extended.
@@ -87,6 +90,12 @@ impl UserspaceRecord {
         }
     }
 
+    /// By what was measured; its type proves nothing.
+    pub(crate) fn is_os_separator(&self) -> bool {
+        let string = self.systemd().and_then(|content| content.string.as_deref());
+        string == Some(OS_SEPARATOR) && self.is_measured()
+    }
+
     /// Whether the string should be what was measured: systemd's records, but those whose digest covers
     /// a secret, which the string only describes.
     pub(crate) fn says_what_it_measures(&self) -> bool {
@@ -142,6 +151,25 @@ impl UserspaceLog {
             offset += frame.len() + 1;
         }
         Ok(Self { records })
+    }
+
+    /// PCRs that the operating system closed against the firmware (systemd 261 and later, by
+    /// convention PCRs 0 to 7, 9 and 12 to 14): the first record, and only that one, measures the word
+    /// "os-separator". What comes before it in a quoted PCR is the firmware's and the boot loader's.
+    #[must_use]
+    pub fn os_separated(&self) -> BTreeSet<u8> {
+        let mut first = BTreeMap::new();
+        let mut repeated = BTreeSet::new();
+        for record in &self.records {
+            let Some(pcr) = record.pcr() else { continue };
+            let separator = record.is_os_separator();
+            if first.contains_key(&pcr) && separator {
+                repeated.insert(pcr);
+            }
+            first.entry(pcr).or_insert(separator);
+        }
+        let closed = first.into_iter().filter(|(pcr, separator)| *separator && !repeated.contains(pcr));
+        closed.map(|(pcr, _)| pcr).collect()
     }
 
     /// Whether a bank can be replayed: every record for a PCR has a digest of it.
@@ -325,6 +353,19 @@ mod tests {
         assert_eq!((log.records[0].pcr(), log.carries(HashAlg::Sha256)), (None, true));
         assert_eq!(member(&record.replace("30474752", "4")), "nv_index");
         assert_eq!(member(&record.replace("\"recnum\"", "\"pcr\"")), "pcr");
+    }
+
+    #[test]
+    fn the_operating_systems_separator_comes_first_and_once() {
+        let of = |pcr: u8, word: &str, measured: &str| {
+            let record = PHASE.replace("DIGEST", &sha256(measured)).replace("ready", word);
+            record.replace("\"pcr\":11", &format!("\"pcr\":{pcr}"))
+        };
+        let separator = |pcr| of(pcr, "os-separator", "os-separator");
+        let late = [separator(0), of(0, "x", "x"), of(4, "x", "x"), separator(4), separator(7)];
+        let rest = [separator(9), separator(9), of(12, "os-separator", "x"), of(13, "x", "os-separator")];
+        let records: Vec<&str> = late.iter().chain(&rest).map(String::as_str).collect();
+        assert_eq!(parse(&records).unwrap().os_separated(), BTreeSet::from([0, 7]));
     }
 
     #[test]

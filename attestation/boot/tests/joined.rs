@@ -103,18 +103,35 @@ fn a_pcr_without_events_must_hold_its_reset_value() {
 
 #[test]
 fn the_first_event_that_was_never_extended_is_named() {
-    let firmware = firmware(&[(4, EV_POST_CODE, b"a"), (2, EV_POST_CODE, b"-"), (4, EV_POST_CODE, b"b")]);
-    let userspace = userspace(&[(4, "phase", "c"), (4, "phase", "d")]);
+    let firmware = firmware(&[(12, EV_POST_CODE, b"a"), (2, EV_POST_CODE, b"-"), (12, EV_POST_CODE, b"b")]);
+    let userspace = userspace(&[(12, "phase", "c"), (12, "phase", "d")]);
     let logs = BootLogs { firmware: &firmware, userspace: Some(&userspace), ima: None };
     let measured: [&[u8]; 4] = [b"a", b"b", b"c", b"d"];
     let named =
         [(LogKind::Firmware, 0), (LogKind::Firmware, 2), (LogKind::Userspace, 0), (LogKind::Userspace, 1)];
     for (count, event) in named.into_iter().enumerate() {
-        let found = only(&logs, 4, zeros(&measured[..count]));
+        let found = only(&logs, 12, zeros(&measured[..count]));
         assert_eq!((found.cause, found.event), (Cause::NotExtended, Some(event)));
         assert_eq!(found.expected, Some(zeros(&measured)));
     }
-    assert!(agrees(&logs, 4, zeros(&measured)));
+    assert!(agrees(&logs, 12, zeros(&measured)));
+}
+
+#[test]
+fn userspace_and_ima_explain_no_extend_of_a_firmware_pcr() {
+    let firmware = firmware(&[(4, EV_POST_CODE, b"good")]);
+    let hiding = userspace(&[(4, "os-separator", "os-separator"), (4, "os-separator", "evil")]);
+    let logs = BootLogs { firmware: &firmware, userspace: Some(&hiding), ima: None };
+    let found = only(&logs, 4, zeros(&[b"good", b"os-separator", b"evil"]));
+    assert_eq!((found.cause, found.event), (Cause::Misplaced, Some((LogKind::Userspace, 1))));
+    let (bytes, data) = ima(7, &["/init"]);
+    let ima = ImaLog::parse(&bytes).unwrap();
+    let logs = BootLogs { firmware: &firmware, userspace: None, ima: Some(&ima) };
+    for seen in [zeros(&[]), zeros(&[&data[0]])] {
+        let found = only(&logs, 7, seen);
+        assert_eq!((found.cause, found.event), (Cause::Misplaced, Some((LogKind::Ima, 0))));
+    }
+    assert!(agrees(&logs, 4, zeros(&[b"good"])));
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use assay_boot::release::{Pcr7Digest, Pcr7Event, PhaseValue};
 use assay_boot::write::LogWriter;
 use assay_boot::*;
-use assay_wire::Digest;
+use assay_wire::{Digest, Envelope, Kind, Network, SigningKey};
 use serde_json::Value;
 
 mod folder;
@@ -196,6 +196,16 @@ fn a_good_machine_is_its_release_and_the_release_survives_corim() {
         assert_eq!(Release::decode(&bytes), Ok(release.clone()));
         assert_eq!(Release::from_corim(&release.to_corim().unwrap()), Ok(release));
     }
+}
+
+#[test]
+fn a_release_travels_under_its_signers_key() {
+    let (key, network) = (SigningKey::from_seed(&[1; 32]), Network::new("test"));
+    let (release, kid) = (made().release(), key.verifying_key().validator_id());
+    let bytes = Envelope::seal(Kind::Release, kid, &release, &key, &network);
+    let envelope = Envelope::decode_as(Kind::Release, &bytes).unwrap();
+    assert_eq!((envelope.kid, envelope.verify(&key.verifying_key(), &network)), (kid, Ok(())));
+    assert_eq!(Release::decode(&envelope.payload), Ok(release));
 }
 
 #[test]

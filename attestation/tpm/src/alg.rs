@@ -2,9 +2,10 @@
 
 use core::fmt;
 
-use sha1::Sha1;
-use sha2::{Digest, Sha256, Sha384};
+use sha1::{Digest as _, Sha1};
 
+use crate::backend;
+use crate::bare::SignatureHash;
 use crate::error::TpmError;
 
 /// `TPM_ALG_RSA`.
@@ -82,9 +83,9 @@ impl HashAlg {
     /// Digest of the concatenation of `parts`.
     pub(crate) fn digest_parts(self, parts: &[&[u8]]) -> Vec<u8> {
         match self {
-            Self::Sha1 => digest_of::<Sha1>(parts),
-            Self::Sha256 => digest_of::<Sha256>(parts),
-            Self::Sha384 => digest_of::<Sha384>(parts),
+            Self::Sha1 => sha1(parts),
+            Self::Sha256 => backend::digest(SignatureHash::Sha256, parts),
+            Self::Sha384 => backend::digest(SignatureHash::Sha384, parts),
         }
     }
 
@@ -107,8 +108,8 @@ impl fmt::Display for HashAlg {
     }
 }
 
-fn digest_of<D: Digest>(parts: &[&[u8]]) -> Vec<u8> {
-    let mut hash = D::new();
+fn sha1(parts: &[&[u8]]) -> Vec<u8> {
+    let mut hash = Sha1::new();
     parts.iter().for_each(|part| hash.update(part));
     hash.finalize().to_vec()
 }

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 
 use crate::alg::{Curve, HashAlg, Symmetric};
 use crate::attributes::Attributes;
+use crate::bare::RsaKey;
 use crate::ec;
 use crate::error::TpmError;
 use crate::kdf::{hmac, kdfa, kdfe};
@@ -75,7 +76,7 @@ fn share_seed(
 ) -> Result<(Zeroizing<Vec<u8>>, Vec<u8>), TpmError> {
     match ek.kind() {
         KeyKind::Rsa { modulus, exponent, .. } => {
-            let key = rsa_keys::key(modulus, *exponent)?;
+            let key = rsa_keys::key(&RsaKey { modulus, exponent: (*exponent).into() })?;
             let mut seed = Zeroizing::new(vec![0; alg.digest_len()]);
             rng.fill_bytes(&mut seed);
             let encrypted = rsa_keys::encrypt_seed(&key, alg, &seed, rng)?;

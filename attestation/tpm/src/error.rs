@@ -78,8 +78,8 @@ pub enum TpmError {
         /// The hash.
         alg: HashAlg,
     },
-    /// The RSA modulus is shorter than 2048 bits.
-    #[error("RSA key of {bits} bits is too short")]
+    /// The RSA modulus is shorter than 2048 bits, or longer than 4096.
+    #[error("RSA key of {bits} bits, 2048 to 4096 are allowed")]
     RsaKeySize {
         /// Length of the modulus.
         bits: u64,
@@ -87,6 +87,12 @@ pub enum TpmError {
     /// The RSA modulus can't be one (even, or its top bit is clear).
     #[error("RSA modulus is malformed")]
     RsaModulus,
+    /// The RSA public exponent is even, below 3, or longer than 33 bits.
+    #[error("RSA public exponent {exponent} is not allowed")]
+    RsaExponent {
+        /// The exponent.
+        exponent: u64,
+    },
     /// The coordinates are no point of the curve.
     #[error("public point is not on curve {curve}")]
     PointNotOnCurve {

@@ -11,8 +11,10 @@
 //!
 //! Non-goals: no I/O, no clock, no source of randomness of its own, no TPM commands, no
 //! certificates, no event logs, no policy beyond the shape of an attestation key ([`check_ak`]).
-//! Algorithms outside RSA 2048 and up, P-256, P-384, SHA-256, SHA-384 and AES-CFB are refused;
+//! Algorithms outside RSA 2048 to 4096, P-256, P-384, SHA-256, SHA-384 and AES-CFB are refused;
 //! SHA-1 is read where a PCR bank needs it and refused wherever security rests on it.
+//!
+//! The arithmetic is RustCrypto's, or `ring`'s under the feature `ring`; verdicts are the same.
 //!
 //! "Part 1" and "Part 2" in the comments are the TCG TPM 2.0 Library Specification, revision 1.59.
 #![forbid(unsafe_code)]
@@ -21,8 +23,11 @@ mod ak;
 mod alg;
 mod attest;
 mod attributes;
+mod backend;
+mod bare;
 mod credential;
 mod ec;
+mod ek_template;
 mod error;
 mod kdf;
 mod name;
@@ -40,7 +45,9 @@ pub use ak::{AK_ATTRIBUTES, AkFault, check_ak};
 pub use alg::{Curve, HashAlg, Scheme, Symmetric};
 pub use attest::{Attest, AttestBody, ClockInfo, QuoteInfo, TimeInfo};
 pub use attributes::Attributes;
+pub use bare::{RsaKey, SignatureHash, verify_ecdsa, verify_rsapss, verify_rsassa};
 pub use credential::{Credential, make_credential};
+pub use ek_template::{EkFault, EkTemplate, ek_template};
 pub use error::TpmError;
 pub use name::{Name, RH_ENDORSEMENT, RH_NULL, RH_OWNER, RH_PLATFORM, qualified_name};
 pub use pcr::{PCR_COUNT, PcrSelection, PcrSet, pcr_digest};

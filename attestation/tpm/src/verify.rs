@@ -1,11 +1,11 @@
 //! Signature checks under a key's public area: the enrolled scheme, and nothing else.
 
-use crate::alg::{Curve, HashAlg, Scheme};
+use crate::alg::{Curve, Scheme};
 use crate::attributes::Attributes;
+use crate::bare::{RsaKey, verify_ecdsa, verify_rsassa, verify_tpm_rsapss};
 use crate::ec;
 use crate::error::TpmError;
 use crate::public::{KeyKind, Public};
-use crate::rsa_keys;
 use crate::signature::{Numbers, Signature};
 
 impl Public {
@@ -36,23 +36,30 @@ impl Public {
     /// [`TpmError::RsaKeySize`], [`TpmError::RsaModulus`] or [`TpmError::PointNotOnCurve`].
     pub fn check_key(&self) -> Result<(), TpmError> {
         match self.kind() {
-            KeyKind::Rsa { modulus, exponent, .. } => rsa_keys::key(modulus, *exponent).map(drop),
+            KeyKind::Rsa { modulus, exponent, .. } => rsa(modulus, *exponent)?.check(),
             KeyKind::Ecc { curve, x, y } => ec::check_point(*curve, &ec::sec1_point(x, y)),
         }
     }
 }
 
+/// The key of a TPM, whose modulus fills its buffer.
+fn rsa(modulus: &[u8], exponent: u32) -> Result<RsaKey<'_>, TpmError> {
+    let key = RsaKey { modulus, exponent: exponent.into() };
+    let fills = modulus.first().is_some_and(|first| first & 0x80 != 0);
+    // A modulus that is too short is told so first.
+    key.check().and(if fills { Ok(key) } else { Err(TpmError::RsaModulus) })
+}
+
 fn verify_kind(kind: &KeyKind, message: &[u8], sig: &Signature) -> Result<(), TpmError> {
-    let digest = |hash: HashAlg| hash.strong("signature").map(|hash| hash.digest(message));
     match (kind, sig.scheme(), sig.numbers()) {
         (KeyKind::Rsa { modulus, exponent, .. }, Scheme::RsaSsa(hash), Numbers::Rsa(number)) => {
-            rsa_keys::verify_rsassa(&rsa_keys::key(modulus, *exponent)?, hash, &digest(hash)?, number)
+            verify_rsassa(&rsa(modulus, *exponent)?, hash.try_into()?, message, number)
         }
         (KeyKind::Rsa { modulus, exponent, .. }, Scheme::RsaPss(hash), Numbers::Rsa(number)) => {
-            rsa_keys::verify_rsapss(&rsa_keys::key(modulus, *exponent)?, hash, &digest(hash)?, number)
+            verify_tpm_rsapss(&rsa(modulus, *exponent)?, hash.try_into()?, message, number)
         }
         (KeyKind::Ecc { curve, x, y }, Scheme::Ecdsa(hash), Numbers::Ecdsa { r, s }) => {
-            ec::verify(*curve, &ec::sec1_point(x, y), &digest(hash)?, r, s)
+            verify_ecdsa(*curve, &ec::sec1_point(x, y), hash.try_into()?, message, r, s)
         }
         _ => Err(TpmError::KeyTypeMismatch),
     }
@@ -73,6 +80,7 @@ pub fn verify_p256(x: &[u8], y: &[u8], message: &[u8], sig: &Signature) -> Resul
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::alg::HashAlg;
     use crate::public::PublicParts;
     use crate::testing::{
         ak_parts, ek_parts, p256_key, p256_sign, p384_parts_and_sign, rsa_key, rsa_public, rsa_sign,

@@ -7,8 +7,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use assay_tpm::{
-    Attest, Credential, Curve, HashAlg, KeyKind, Name, Public, RH_ENDORSEMENT, RH_OWNER, Signature,
-    Symmetric, TpmError, check_ak, make_credential, pcr_digest, qualified_name,
+    Attest, Credential, Curve, EkTemplate, HashAlg, KeyKind, Name, Public, RH_ENDORSEMENT, RH_OWNER,
+    Signature, Symmetric, TpmError, check_ak, ek_template, make_credential, pcr_digest, qualified_name,
 };
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
@@ -162,13 +162,46 @@ fn endorsement_keys_of_the_tcg_templates_open_credentials() {
     let Some(tpm) = Tpm::start() else { return };
     let ak = tpm.primary("ak", "sha256", AK_KEY, Some(AK_ATTRIBUTES));
     assert_eq!(check_ak(&ak), Ok(()));
-    for (name, algorithm) in [("rsa", "rsa"), ("p256", "ecc")] {
+    for (name, algorithm, template) in [("rsa", "rsa", EkTemplate::L1), ("p256", "ecc", EkTemplate::L2)] {
         tpm.tool(&format!("tpm2_createek -G {algorithm} -c {name}.ctx -u unused"));
         let ek = tpm.public(name);
-        assert_eq!(ek.symmetric(), Symmetric::Aes128Cfb);
+        assert_eq!(ek_template(&ek), Ok(template));
         check_activation(&tpm, name, &ek, &ak.name().unwrap(), true);
     }
 }
+
+/// The high range's keys take their policy's other branch; tpm2-tools makes them by hand.
+#[test]
+fn endorsement_keys_of_the_high_range_open_credentials() {
+    let Some(tpm) = Tpm::start() else { return };
+    let ak = tpm.primary("ak", "sha256", AK_KEY, Some(AK_ATTRIBUTES)).name().unwrap();
+    for (name, hash, key, template) in [
+        ("h1", "sha256", "rsa2048:aes128cfb", EkTemplate::H1),
+        ("h2", "sha256", "ecc256:aes128cfb", EkTemplate::H2),
+        ("h3", "sha384", "ecc384:aes256cfb", EkTemplate::H3),
+    ] {
+        let policy = if hash == "sha384" { POLICY_B_SHA384 } else { POLICY_B_SHA256 };
+        tpm.write("policy", &hex(policy));
+        let attributes =
+            "fixedtpm|fixedparent|sensitivedataorigin|userwithauth|adminwithpolicy|restricted|decrypt";
+        tpm.tool(&format!(
+            "tpm2_createprimary -C e -g {hash} -G {key} -a {attributes} -L policy -c {name}.ctx"
+        ));
+        let ek = tpm.public(name);
+        assert_eq!(ek_template(&ek), Ok(template));
+        // Their empty auth value does here, where no lockout can follow.
+        check_activation(&tpm, name, &ek, &ak, false);
+    }
+}
+
+fn hex(text: &str) -> Vec<u8> {
+    hex::decode(text).unwrap()
+}
+
+/// TCG EK Credential Profile 2.5, annex B: `PolicyB`.
+const POLICY_B_SHA256: &str = "ca3d0a99a2b93906f7a3342414efcfb3a385d44cd1fd459089d19b5071c0b7a0";
+const POLICY_B_SHA384: &str = "b26e7d28d11a50bc53d882bcf5fd3a1a074148bb35d3b4e4cb1c0ad9bde419ca\
+cb47ba09699646150f9fc000f3f80e12";
 
 #[test]
 fn p384_and_sha384_endorsement_keys_open_credentials() {

@@ -17,7 +17,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::config::{Config, Home};
 use crate::error::{Error, chain};
 use crate::server::Service;
-use crate::{civil, init, inspect, logger, nodes, report, text, verify};
+use crate::{civil, ear, init, inspect, logger, nodes, report, text, verify};
 
 /// The network's side of Assay: checks what machines say of themselves.
 #[derive(Debug, Parser)]
@@ -90,7 +90,7 @@ struct ServeArgs {
 }
 
 #[derive(Debug, Args)]
-struct VerifyArgs {
+struct AgainstArgs {
     /// Whom to believe.
     #[arg(long)]
     trust: PathBuf,
@@ -100,6 +100,33 @@ struct VerifyArgs {
     /// The time to check at, instead of now (RFC 3339).
     #[arg(long)]
     time: Option<String>,
+    /// What to remember: a revocation list or a firmware table, signed by a validator in the trust
+    /// file. May be given several times.
+    #[arg(long, value_name = "FILE", visible_aliases = ["revocations", "firmware"])]
+    state: Vec<PathBuf>,
+}
+
+impl AgainstArgs {
+    fn load(&self) -> Result<(verify::Verifier, u64), Error> {
+        let now_ms = time(self.time.as_deref())?;
+        let verifier = verify::Verifier::load(&self.trust, self.policy.as_deref(), &self.state)?;
+        Ok((verifier, now_ms))
+    }
+}
+
+#[derive(Debug, Args)]
+struct VerifyArgs {
+    #[command(flatten)]
+    against: AgainstArgs,
+    /// Write the result of one file as an EAR token (draft-ietf-rats-ear).
+    #[arg(long, value_name = "FORMAT", requires_all = ["key", "out"])]
+    ear: Option<ear::Format>,
+    /// The key that signs the token: a validator's `validator.key`.
+    #[arg(long, value_name = "FILE", requires = "ear")]
+    key: Option<PathBuf>,
+    /// A new file for the token; written for every verdict.
+    #[arg(long, value_name = "FILE", requires = "ear")]
+    out: Option<PathBuf>,
     /// Print JSON: an object for one file, an array for several.
     #[arg(long)]
     json: bool,
@@ -122,15 +149,8 @@ struct NodesArgs {
 struct ReportArgs {
     /// A claim; evidence and receipts give a shorter page.
     file: PathBuf,
-    /// Whom to believe.
-    #[arg(long)]
-    trust: PathBuf,
-    /// Policy, instead of the trust file's.
-    #[arg(long)]
-    policy: Option<String>,
-    /// The time to check at, instead of now (RFC 3339).
-    #[arg(long)]
-    time: Option<String>,
+    #[command(flatten)]
+    against: AgainstArgs,
     /// Print JSON.
     #[arg(long)]
     json: bool,
@@ -249,13 +269,19 @@ fn time(text: Option<&str>) -> Result<u64, Error> {
 }
 
 fn run_verify(args: &VerifyArgs) -> Result<bool, Error> {
-    let now_ms = time(args.time.as_deref())?;
-    let (trust, policy) = verify::load(&args.trust, args.policy.as_deref())?;
-    let checked = verify::verify(&args.files, &trust, &policy, now_ms)?;
+    if args.ear.is_some() && args.files.len() > 1 {
+        return Err(Error::Argument("--ear takes one file at a time".to_owned()));
+    }
+    let (verifier, now_ms) = args.against.load()?;
+    let checked = verify::verify(&args.files, &verifier, now_ms)?;
+    if let (Some(format), Some(key), Some(out)) = (args.ear, &args.key, &args.out) {
+        for appraisal in checked.iter().filter_map(|one| one.outcome.as_ref().ok()) {
+            ear::export(appraisal, format, key, out)?;
+        }
+    }
     match args.json {
         true => print_json(&verify::json(&checked))?,
-        false => verify::print(&mut io::stdout().lock(), &checked, &policy.name, text::colour())
-            .map_err(Error::Output)?,
+        false => verify::print(&mut io::stdout().lock(), &checked, text::colour()).map_err(Error::Output)?,
     }
     Ok(checked.iter().all(verify::Checked::accepted))
 }
@@ -275,9 +301,8 @@ fn run_nodes(args: &NodesArgs) -> Result<(), Error> {
 }
 
 fn run_report(args: &ReportArgs) -> Result<bool, Error> {
-    let now_ms = time(args.time.as_deref())?;
-    let (trust, policy) = verify::load(&args.trust, args.policy.as_deref())?;
-    let checked = verify::verify(std::slice::from_ref(&args.file), &trust, &policy, now_ms)?;
+    let (verifier, now_ms) = args.against.load()?;
+    let checked = verify::verify(std::slice::from_ref(&args.file), &verifier, now_ms)?;
     if args.json {
         print_json(&verify::json(&checked))?;
         return Ok(checked.iter().all(verify::Checked::accepted));

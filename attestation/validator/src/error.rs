@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use assay_appraisal::TrustError;
+use assay_appraisal::{StateError, TrustError};
 use assay_wire::limits;
 
 /// An operation of the service or of a command failed.
@@ -61,6 +61,15 @@ pub enum Error {
         /// Why.
         #[source]
         source: TrustError,
+    },
+    /// A validator's statement cannot be taken into account.
+    #[error("cannot use {}", path.display())]
+    State {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: StateError,
     },
     /// There is no policy of this name, neither beside the trust file nor built in.
     #[error("no policy named {name:?}")]
@@ -127,6 +136,7 @@ impl Error {
             Self::AlreadyThere { .. }
             | Self::Config { .. }
             | Self::Trust { .. }
+            | Self::State { .. }
             | Self::Policy { .. }
             | Self::Argument(_)
             | Self::MakeCertificate(_)
@@ -140,6 +150,9 @@ impl Error {
         match self {
             Self::AlreadyThere { .. } => Some("choose an empty directory; keys are never overwritten"),
             Self::Policy { .. } => Some("built-in policies are development, open and strict"),
+            Self::State { .. } => {
+                Some("name a revocation list or firmware table that a validator in the trust file exported")
+            }
             Self::Locked { .. } => Some("stop the other process first"),
             Self::Listen { .. } => Some("name a free address with --listen or in validator.toml"),
             Self::ReadFile { path, .. } if path.ends_with("validator.toml") => {

@@ -20,6 +20,8 @@ pub mod civil;
 pub mod cli;
 /// A validator's directory and its configuration file.
 pub mod config;
+/// `verify --ear`: a result as others read it.
+pub mod ear;
 mod engine;
 /// What can go wrong outside a verdict, and which exit code it means.
 pub mod error;
@@ -29,6 +31,8 @@ pub mod inspect;
 /// Log lines on standard error: time, level, message.
 pub mod logger;
 mod nodes;
+/// Findings as a page that a person can act on: problems first, each with its next step.
+pub mod page;
 /// `report`: a claim as one page for people.
 pub mod report;
 /// The service: HTTPS, with limits on everything a stranger can ask for.

@@ -9,8 +9,9 @@ use std::path::Path;
 use assay_appraisal::{Appraisal, Facts, GapFacts, SessionFacts, UptimeFacts};
 
 use crate::civil;
+use crate::page;
 use crate::text::plain;
-use crate::verify::print_findings;
+use crate::verify::node;
 
 /// Writes the page.
 ///
@@ -32,9 +33,8 @@ pub fn print(out: &mut impl Write, file: &Path, appraisal: &Appraisal, colour: b
         write_uptime(out, uptime)?;
     }
     utilization(out, facts)?;
-    let verdict = if appraisal.accepted() { "accept" } else { "reject" };
-    section(out, "Verdict", &format!("{verdict}  {}", appraisal.axes))?;
-    print_findings(out, &appraisal.findings, colour)
+    section(out, "Verdict", &page::verdict_line(appraisal, colour))?;
+    page::findings(out, &appraisal.findings, node(appraisal), colour)
 }
 
 fn section(out: &mut impl Write, name: &str, first: &str) -> io::Result<()> {

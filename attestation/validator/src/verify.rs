@@ -3,12 +3,13 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use assay_appraisal::{Appraisal, Axes, Finding, Policy, Severity, Trust, Verdict, appraise};
+use assay_appraisal::{Appraisal, Axes, Finding, Policy, State, Trust, Verdict, appraise};
 use assay_wire::WireError;
 use serde::Serialize;
 
 use crate::error::{Error, read_file};
-use crate::text::{plain, styled};
+use crate::page;
+use crate::text::plain;
 
 /// One file and what came of it.
 #[derive(Debug, Clone)]
@@ -26,15 +27,45 @@ impl Checked {
     }
 }
 
+/// Whom the command believes, what it asks for and what it remembers.
+#[derive(Debug, Clone)]
+pub struct Verifier {
+    /// Whom to believe.
+    pub trust: Trust,
+    /// What to ask for.
+    pub policy: Policy,
+    /// What to remember.
+    pub state: State,
+}
+
+impl Verifier {
+    /// A trust file, the policy named or the trust file's own, and signed statements of validators:
+    /// revocation lists and firmware tables.
+    ///
+    /// # Errors
+    /// [`Error::ReadFile`], [`Error::FileTooLarge`], [`Error::Trust`], [`Error::Policy`] or [`Error::State`].
+    pub fn load(trust: &Path, policy: Option<&str>, statements: &[PathBuf]) -> Result<Self, Error> {
+        let parsed = crate::trusted::trust(trust)?;
+        let policy = crate::trusted::policy(trust, policy.unwrap_or(&parsed.policy))?;
+        let mut state = State::default();
+        for path in statements {
+            let taken = state.take(&read_file(path)?, &parsed);
+            taken.map_err(|source| Error::State { path: path.clone(), source })?;
+        }
+        Ok(Self { trust: parsed, policy, state })
+    }
+}
+
 /// Appraises files at a time in Unix ms.
 ///
 /// # Errors
 /// [`Error::ReadFile`] or [`Error::FileTooLarge`]; then nothing was appraised.
-pub fn verify(files: &[PathBuf], trust: &Trust, policy: &Policy, now_ms: u64) -> Result<Vec<Checked>, Error> {
+pub fn verify(files: &[PathBuf], verifier: &Verifier, now_ms: u64) -> Result<Vec<Checked>, Error> {
+    let Verifier { trust, policy, state } = verifier;
     let contents = files.iter().map(|file| read_file(file)).collect::<Result<Vec<_>, _>>()?;
     let checked = files.iter().zip(contents).map(|(file, bytes)| Checked {
         file: file.clone(),
-        outcome: appraise(&bytes, trust, policy, now_ms),
+        outcome: appraise(&bytes, trust, policy, state, now_ms),
     });
     Ok(checked.collect())
 }
@@ -76,75 +107,33 @@ pub fn json(checked: &[Checked]) -> serde_json::Value {
 ///
 /// # Errors
 /// Those of `out`.
-pub fn print(out: &mut impl Write, checked: &[Checked], policy: &str, colour: bool) -> io::Result<()> {
+pub fn print(out: &mut impl Write, checked: &[Checked], colour: bool) -> io::Result<()> {
     for (nth, one) in checked.iter().enumerate() {
         if nth > 0 {
             writeln!(out)?;
         }
-        print_one(out, one, policy, colour)?;
+        print_one(out, one, colour)?;
     }
     Ok(())
 }
 
-fn print_one(out: &mut impl Write, checked: &Checked, policy: &str, colour: bool) -> io::Result<()> {
+fn print_one(out: &mut impl Write, checked: &Checked, colour: bool) -> io::Result<()> {
     let file = plain(&checked.file.display().to_string());
     match &checked.outcome {
         Ok(appraisal) => {
             writeln!(out, "{file}: {}", appraisal.kind.name())?;
-            print_findings(out, &appraisal.findings, colour)?;
-            writeln!(out, "{}  {} under {policy}", verdict(appraisal.verdict, colour), appraisal.axes)
+            page::findings(out, &appraisal.findings, node(appraisal), colour)?;
+            writeln!(out, "{}", page::verdict_line(appraisal, colour))
         }
         Err(error) => {
             writeln!(out, "{file}: not decodable")?;
-            print_findings(out, &[undecodable(error)], colour)?;
-            writeln!(out, "{}", verdict(Verdict::Reject, colour))
+            page::findings(out, &[undecodable(error)], None, colour)?;
+            writeln!(out, "{}", page::verdict(Verdict::Reject, colour))
         }
     }
 }
 
-fn verdict(verdict: Verdict, colour: bool) -> String {
-    match verdict {
-        Verdict::Accept => styled(colour, 32, "ACCEPT"),
-        Verdict::Reject => styled(colour, 31, "REJECT"),
-    }
-}
-
-/// Writes findings in columns: mark, id, what was checked, what was seen.
-///
-/// # Errors
-/// Those of `out`.
-pub fn print_findings(out: &mut impl Write, findings: &[Finding], colour: bool) -> io::Result<()> {
-    let width = |text: fn(&Finding) -> &str| findings.iter().map(|f| text(f).chars().count()).max();
-    let ids = width(|f| f.id).unwrap_or(0);
-    let checks = width(|f| &f.checked).unwrap_or(0).min(72);
-    for finding in findings {
-        let checked = plain(&finding.checked);
-        let mark = mark(finding.severity, colour);
-        writeln!(out, "  {mark} {:ids$}  {checked:checks$}  {}", finding.id, seen(finding))?;
-    }
-    Ok(())
-}
-
-fn mark(severity: Severity, colour: bool) -> String {
-    match severity {
-        Severity::Pass => styled(colour, 32, "✓"),
-        Severity::Info => styled(colour, 36, "i"),
-        Severity::Warning => styled(colour, 33, "!"),
-        Severity::Fatal => styled(colour, 31, "✗"),
-    }
-}
-
-fn seen(finding: &Finding) -> String {
-    let seen = plain(finding.seen.as_deref().unwrap_or("-"));
-    match &finding.expected {
-        Some(expected) => format!("{seen} (expected {})", plain(expected)),
-        None => seen,
-    }
-}
-
-/// A trust file and the policy named, or the trust file's own.
-pub(crate) fn load(trust: &Path, policy: Option<&str>) -> Result<(Trust, Policy), Error> {
-    let parsed = crate::trusted::trust(trust)?;
-    let policy = crate::trusted::policy(trust, policy.unwrap_or(&parsed.policy))?;
-    Ok((parsed, policy))
+/// The node's id in hex, when a record was believed.
+pub(crate) fn node(appraisal: &Appraisal) -> Option<&str> {
+    appraisal.facts.node.as_ref().map(|node| node.id.as_str())
 }

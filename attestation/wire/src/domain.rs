@@ -44,6 +44,10 @@ pub enum Domain {
     MerkleLeaf,
     /// Two hashes below: a Merkle node.
     MerkleNode,
+    /// A policy in canonical form.
+    Policy,
+    /// What a verifier remembers, in canonical form.
+    State,
 }
 
 impl Domain {
@@ -68,6 +72,8 @@ impl Domain {
             Self::JobFile => "assay/1/job-file",
             Self::MerkleLeaf => "assay/1/merkle-leaf",
             Self::MerkleNode => "assay/1/merkle-node",
+            Self::Policy => "assay/1/policy",
+            Self::State => "assay/1/state",
         }
     }
 }

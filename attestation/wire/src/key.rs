@@ -27,7 +27,11 @@ impl SigningKey {
         VerifyingKey(self.0.verifying_key().to_bytes())
     }
 
-    pub(crate) fn sign(&self, message: &[u8]) -> [u8; 64] {
+    /// Signs these bytes as they are (RFC 8032 5.1.6).
+    ///
+    /// For formats that others define, a JWS say: whoever calls it makes sure that nothing else which
+    /// this key signs can have the same bytes. Messages of our own go into an envelope.
+    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
         self.0.sign(message).to_bytes()
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use assay_appraisal::{Appraisal, Policy, Trust, TrustedValidator, appraise};
+use assay_appraisal::{Appraisal, Policy, State, Trust, TrustedValidator, appraise};
 use assay_ledger::beacon::{Beacon, anchor_due};
 use assay_ledger::receipt::BeatReceipt;
 use assay_wire::{Digest, Domain, Envelope, Kind, Network, SigningKey, hash};
@@ -40,6 +40,8 @@ pub struct Lab {
     pub trust: Trust,
     /// What they ask for.
     pub policy: Policy,
+    /// What they remember.
+    pub state: State,
     /// Unix time in ms.
     pub unix_ms: u64,
     /// Every node's milliseconds since boot.
@@ -78,6 +80,7 @@ impl Lab {
             validators,
             trust,
             policy: Policy::builtin("development").unwrap(),
+            state: State::default(),
             unix_ms: EPOCH_MS,
             mono_ms: 60_000,
             online: true,
@@ -145,12 +148,12 @@ impl Lab {
 
     /// The verdict on an exported file, now and under the lab's policy.
     pub fn appraise(&self, bytes: &[u8]) -> Appraisal {
-        appraise(bytes, &self.trust, &self.policy, self.unix_ms).unwrap()
+        appraise(bytes, &self.trust, &self.policy, &self.state, self.unix_ms).unwrap()
     }
 
     /// The verdict on an exported file under a shipped policy.
     pub fn appraise_under(&self, policy: &str, bytes: &[u8]) -> Appraisal {
-        appraise(bytes, &self.trust, &Policy::builtin(policy).unwrap(), self.unix_ms).unwrap()
+        appraise(bytes, &self.trust, &Policy::builtin(policy).unwrap(), &self.state, self.unix_ms).unwrap()
     }
 }
 

@@ -143,6 +143,9 @@ impl Attester for Paper {
             ek_public: self.ek_public(),
             ek_certificates: vec![],
             ek_chain: vec![],
+            platform_certificates: vec![],
+            device_certificates: vec![],
+            skipped: vec![],
             ak_public: Public::from_parts(&self.ak_parts()).unwrap().to_bytes(),
             properties,
         }

@@ -105,6 +105,49 @@ fn a_p384_certificate_makes_that_key_canonical() {
     assert_eq!(activates(&swtpm, &identity), SECRET);
 }
 
+/// Defines an NV index as a maker does, and writes it unless `contents` is empty.
+fn define(swtpm: &Swtpm, index: &str, attributes: &str, contents: &[u8]) {
+    fs::write(swtpm.path("contents"), contents).unwrap();
+    let size = contents.len().max(1).to_string();
+    swtpm.must("tpm2_nvdefine", &["-C", "p", "-s", &size, "-a", attributes, index]);
+    if !contents.is_empty() {
+        swtpm.must("tpm2_nvwrite", &["-C", "p", "-i", "contents", index]);
+    }
+}
+
+#[test]
+fn certificates_of_the_machine_are_read_and_odd_ones_passed_over() {
+    let Some(swtpm) = Swtpm::new(true) else { return };
+    let before = swtpm.open().identity().unwrap();
+    let none: Vec<Vec<u8>> = vec![];
+    assert_eq!((&before.device_certificates, &before.platform_certificates), (&none, &none));
+    assert!(before.skipped.is_empty());
+    let certificate = |n: u8| [&[0x30, 0x82, 0x06, 0x00][..], &vec![n; 0x600]].concat();
+    let open = "ppwrite|ppread|authread|ownerread|no_da|platformcreate";
+    define(&swtpm, "0x01C08000", open, &certificate(1));
+    define(&swtpm, "0x01C0FFFF", open, &certificate(2));
+    define(&swtpm, "0x01C90000", open, &certificate(3));
+    define(&swtpm, "0x01C900FF", open, &certificate(4));
+    // None of ours: behind the ranges, and a key's policy inside one.
+    define(&swtpm, "0x01C10000", open, &certificate(5));
+    define(&swtpm, "0x01C90010", open, &[6; 34]);
+    // Passed over: nobody but the platform may read it, it is no DER, it was never written.
+    define(&swtpm, "0x01C08001", "ppwrite|ppread|platformcreate", &certificate(7));
+    define(&swtpm, "0x01C08002", open, b"not a certificate");
+    define(&swtpm, "0x01C90001", open, &[]);
+    let identity = swtpm.open().identity().unwrap();
+    assert_eq!(identity.platform_certificates, [certificate(1), certificate(2)]);
+    assert_eq!(identity.device_certificates, [certificate(3), certificate(4)]);
+    let skipped: Vec<u32> = identity.skipped.iter().map(|skipped| skipped.index).collect();
+    assert_eq!(skipped, [0x01C0_8001, 0x01C0_8002, 0x01C9_0001]);
+    for (at, words) in [(1, "no DER"), (2, "never written")] {
+        assert!(identity.skipped[at].reason.contains(words), "{:?}", identity.skipped[at]);
+    }
+    assert_eq!((identity.ek_public, identity.ak_public), (before.ek_public, before.ak_public));
+    // The index that may not be read cost nothing: no failed authorisation that leads to a lockout.
+    assert_eq!(swtpm.open().lockout_state().unwrap().failed_tries, 0);
+}
+
 #[test]
 fn with_an_rsa_certificate_alone_rsa_is_canonical() {
     let Some(swtpm) = Swtpm::new(true) else { return };

@@ -57,6 +57,14 @@ fn look(config: &TpmConfig) -> Result<Vec<Check>, TpmError> {
         .next("some firmware fetches it: see the TPM maker's provisioning tool"),
         count => Check::good("tpm.certificate", format!("{count} endorsement certificates")),
     });
+    let machine = identity.platform_certificates.len() + identity.device_certificates.len();
+    if machine > 0 {
+        checks.push(Check::good("tpm.machine-certificate", format!("{machine} certificates of the machine")));
+    }
+    checks.extend(identity.skipped.iter().map(|skipped| {
+        let text = format!("NV index {:#010x} is passed over: {}", skipped.index, skipped.reason);
+        Check::new("tpm.machine-certificate", Mark::Note, text)
+    }));
     if config.simulated {
         checks.push(Check::new("tpm.simulated", Mark::Note, "a software TPM: identity stays at I0"));
     }

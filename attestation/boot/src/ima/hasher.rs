@@ -24,28 +24,31 @@ impl Hasher for Sha384 {}
 impl Hasher for Sha512 {}
 
 impl Hasher for Sha256 {
+    #[inline]
     fn hash(data: &[u8]) -> Output<Self> {
         let (whole, rest) = data.as_chunks::<BLOCK>();
-        let mut state = START;
-        for block in whole {
-            sha2::compress256(&mut state, std::slice::from_ref(Block::from_slice(block)));
+        let mut blocks = [Block::default(); SHORT_BLOCKS];
+        let len = whole.len() + if rest.len() < BLOCK - 8 { 1 } else { 2 };
+        let Some(blocks) = blocks.get_mut(..len) else { return Self::digest(data) };
+        for (block, part) in blocks.iter_mut().zip(whole) {
+            block.copy_from_slice(part);
         }
         // FIPS 180-4, section 5.1.1: a one bit, zeros, and the length in bits.
-        let mut last = [Block::default(); 2];
-        let [first, second] = &mut last;
-        let (head, tail) = first.split_at_mut(rest.len());
-        head.copy_from_slice(rest);
-        tail.iter_mut().take(1).for_each(|end| *end = 0x80);
-        let bits = u64::try_from(data.len()).unwrap_or(u64::MAX).wrapping_mul(8).to_be_bytes();
-        let blocks = if rest.len() < BLOCK - 8 { 1 } else { 2 };
-        let end = if blocks == 1 { first } else { second };
-        if let Some(end) = end.last_chunk_mut() {
-            *end = bits;
+        if let Some((head, tail)) =
+            blocks.get_mut(whole.len()).and_then(|block| block.split_at_mut_checked(rest.len()))
+        {
+            head.copy_from_slice(rest);
+            tail.iter_mut().take(1).for_each(|end| *end = 0x80);
         }
-        sha2::compress256(&mut state, last.get(..blocks).unwrap_or_default());
+        if let Some(bits) = blocks.last_mut().and_then(|block| block.last_chunk_mut()) {
+            *bits = u64::try_from(data.len()).unwrap_or(u64::MAX).wrapping_mul(8).to_be_bytes();
+        }
+        let mut state = START;
+        sha2::compress256(&mut state, blocks);
         bytes(state)
     }
 
+    #[inline]
     fn extend(value: &Output<Self>, digest: &Output<Self>) -> Output<Self> {
         let mut state = START;
         let mut block = Block::default();
@@ -59,6 +62,8 @@ impl Hasher for Sha256 {
 
 type Block = GenericArray<u8, U64>;
 const BLOCK: usize = 64;
+/// Blocks of the longest padded message that is hashed at one go: most template data has two.
+const SHORT_BLOCKS: usize = 4;
 /// What follows a message of one block.
 const PADDING: [u8; BLOCK] = {
     let mut block = [0; BLOCK];
@@ -71,6 +76,7 @@ const PADDING: [u8; BLOCK] = {
 const START: [u32; 8] =
     [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];
 
+#[inline]
 fn bytes(state: [u32; 8]) -> Output<Sha256> {
     let mut hash = Output::<Sha256>::default();
     for (to, word) in hash.as_chunks_mut::<4>().0.iter_mut().zip(state) {

@@ -169,6 +169,7 @@ impl<'a> ImaLog<'a> {
 }
 
 /// Reads one entry; `before` is the template of the entry before it, which it most often shares.
+#[inline]
 fn entry<'a>(
     cursor: &mut Cursor<'a>,
     hash_len: usize,

@@ -1,6 +1,6 @@
 //! Opening a session: nonce, evidence, receipt.
 
-use assay_appraisal::{Appraisal, OpenSession, Severity, open_session};
+use assay_appraisal::{Appraisal, OpenSession, Severity, State, open_session};
 use assay_ledger::protocol::{ChallengeRequest, SessionChallenge};
 use assay_ledger::receipt::{BeatReceipt, Subject};
 use assay_ledger::session::Head;
@@ -39,8 +39,8 @@ impl Engine {
             return Ok(Err(fork));
         }
         let (trust, policy) = (&self.parts.trust, &self.parts.policy);
-        let appraised =
-            open_session(&opening.bytes, trust, policy, now_ms, Some(&opening.challenge), known.as_ref());
+        let state = State { known, ..State::default() };
+        let appraised = open_session(&opening.bytes, trust, policy, &state, now_ms, Some(&opening.challenge));
         match appraised {
             Ok((_, Some(open))) => self.accept_session(opening, &open, now_ms).map(Ok),
             Ok((appraisal, None)) => Ok(Err(rejected(&appraisal))),

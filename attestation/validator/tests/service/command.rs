@@ -4,6 +4,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
 use assay_ledger::protocol::BEACON;
+use assay_ledger::revocation::{Revocation, RevocationList, RevokedKind};
+use assay_validator::civil;
+use assay_wire::{Envelope, Kind, SigningKey};
 use serde_json::Value;
 
 use crate::node::Node;
@@ -180,4 +183,67 @@ fn report_prints_a_page_and_the_verdict() {
     for section in ["Machine", "Identity", "Boot", "GPUs", "Verdict"] {
         assert!(page.lines().any(|line| line.starts_with(section)), "{section}\n{page}");
     }
+}
+
+#[test]
+fn verify_names_problems_first_with_what_to_do() {
+    let (server, record, _) = exported();
+    let trust = server.home().trust();
+    let output = run(&["verify", "--trust", text(&trust), "--policy", "open", text(&record)]);
+    let page = String::from_utf8(output.stdout).unwrap();
+    let lines: Vec<&str> = page.lines().collect();
+    assert!(lines[1].contains("✗ policy.floor") && lines[2].contains("next: "), "{page}");
+    assert!(page.contains("under open ("), "{page}");
+}
+
+#[test]
+fn verify_takes_a_validators_statements_and_no_others() {
+    let (server, record, evidence) = exported();
+    let (home, node) = (server.home(), Envelope::decode(&std::fs::read(&record).unwrap()).unwrap());
+    let trust = home.trust();
+    let key = assay_validator::trusted::signing_key(&home.key()).unwrap();
+    let entry = Revocation { kind: RevokedKind::Record, digest: node.hash(), at_ms: 0, reason: "x".into() };
+    let list = RevocationList { number: 1, issued_ms: 0, entries: vec![entry] };
+    let statement = |key: &SigningKey| {
+        let id = key.verifying_key().validator_id();
+        Envelope::seal(Kind::Revocations, id, &list, key, &server.trust().network)
+    };
+    let file = server.dir.path().join("revocations.cbor");
+    std::fs::write(&file, statement(&key)).unwrap();
+    for option in ["--state", "--revocations"] {
+        let (exit, result) =
+            json(&["verify", "--json", "--trust", text(&trust), option, text(&file), text(&evidence)]);
+        assert_eq!(exit, 1);
+        let findings = result["findings"].as_array().unwrap();
+        assert_eq!(findings.last().unwrap()["id"], "enrolment.revoked");
+    }
+    std::fs::write(&file, statement(&SigningKey::from_seed(&[77; 32]))).unwrap();
+    assert_eq!(code(&["verify", "--trust", text(&trust), "--state", text(&file), text(&evidence)]), 2);
+}
+
+#[test]
+fn verify_writes_the_same_token_again() {
+    let (server, record, evidence) = exported();
+    let home = server.home();
+    let (trust, key, out) = (home.trust(), home.key(), server.dir.path().join("ear"));
+    let export = |format: &str, file: &Path| {
+        let time = civil::format(server.now_ms());
+        let args = ["verify", "--trust", text(&trust), "--time", &time, "--ear", format];
+        let exit = code(&[&args[..], &["--key", text(&key), "--out", text(&out), text(file)]].concat());
+        let token = std::fs::read(&out).unwrap();
+        std::fs::remove_file(&out).unwrap();
+        (exit, token)
+    };
+    for format in ["jwt", "cwt"] {
+        let first = export(format, &evidence);
+        assert_eq!((first.0, &first), (0, &export(format, &evidence)), "{format}");
+        assert_ne!(first.1, export(format, &record).1, "{format}");
+    }
+    let one = ["verify", "--trust", text(&trust), "--ear", "jwt", text(&record)];
+    assert_eq!(code(&one), 2, "no key");
+    let two = ["--key", text(&key), "--out", text(&out), text(&evidence)];
+    assert_eq!(code(&[&one[..], &two].concat()), 2, "two files");
+    let over = [&one[..], &["--key", text(&key), "--out", text(&key)]].concat();
+    let before = std::fs::read(&key).unwrap();
+    assert_eq!((code(&over), std::fs::read(&key).unwrap()), (3, before), "nothing is overwritten");
 }

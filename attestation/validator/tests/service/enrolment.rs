@@ -1,6 +1,6 @@
 //! Enrolment: who gets a record, and how often.
 
-use assay_appraisal::{Policy, appraise};
+use assay_appraisal::{Policy, State, appraise};
 use assay_ledger::enrolment::{EnrolAnswer, EnrolChallenge};
 use assay_ledger::protocol::{ENROL, ENROL_ANSWER};
 use assay_validator::config::Limits;
@@ -29,7 +29,8 @@ fn a_node_enrols_and_its_record_verifies_offline() {
     let server = Server::start();
     let node = Node::enrolled(&server, &mut server.client(), 1);
     let policy = Policy::builtin("development").unwrap();
-    let appraisal = appraise(&node.record, &server.trust(), &policy, server.now_ms()).unwrap();
+    let appraisal =
+        appraise(&node.record, &server.trust(), &policy, &State::default(), server.now_ms()).unwrap();
     assert!(appraisal.accepted(), "{:?}", appraisal.findings);
     let known = server.store().enrolled_nodes().unwrap();
     assert_eq!(known.len(), 1);
@@ -103,5 +104,8 @@ fn a_request_that_no_tpm_would_make_gets_no_challenge() {
     assert_eq!(client.post(ENROL, &cbor::to_vec(&swapped)).refused(), (403, "enrolment.ak".into()));
     let mut no_storage_key = request(&tpm, &key);
     no_storage_key.ek_public = no_storage_key.ak_public.clone();
-    assert_eq!(client.post(ENROL, &cbor::to_vec(&no_storage_key)).refused(), (403, "enrolment.ek".into()));
+    assert_eq!(
+        client.post(ENROL, &cbor::to_vec(&no_storage_key)).refused(),
+        (403, "enrolment.ek-template".into())
+    );
 }

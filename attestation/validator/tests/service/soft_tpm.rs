@@ -17,6 +17,11 @@ use p256::ecdsa::{Signature as Ecdsa, SigningKey};
 use p256::{EncodedPoint, PublicKey};
 use sha2::{Digest as _, Sha256};
 
+/// PolicyA of the TCG's EK profile: TPM2_PolicySecret of the endorsement hierarchy.
+fn ek_policy() -> Vec<u8> {
+    hex::decode("837197674484b3f81a90cc8d46a5d724fd52d76e06520b64f2a1da1b331469aa").unwrap()
+}
+
 pub(crate) struct SoftTpm {
     ek: p256::SecretKey,
     ak: SigningKey,
@@ -35,7 +40,7 @@ impl SoftTpm {
         let parts = PublicParts {
             name_alg: HashAlg::Sha256,
             attributes: Attributes::from_bits(0x0003_00b2).unwrap(),
-            auth_policy: vec![7; 32],
+            auth_policy: ek_policy(),
             symmetric: Symmetric::Aes128Cfb,
             scheme: Scheme::Null,
             kind: kind(&self.ek.public_key()),

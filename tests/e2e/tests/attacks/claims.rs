@@ -94,7 +94,7 @@ fn a_claim_without_sessions_or_of_another_shape_is_refused() {
     fatal(&lab.appraise(&empty), "claim.form");
     fatal(&lab.appraise(&a.seal(Kind::Claim, &a.evidence)), "claim.form");
     let long = Envelope::sign(Kind::Claim, a.id, &vec![0; 5 << 20], &a.key(), &lab.trust.network);
-    let outcome = assay_appraisal::appraise(&long, &lab.trust, &lab.policy, lab.unix_ms);
+    let outcome = assay_appraisal::appraise(&long, &lab.trust, &lab.policy, &lab.state, lab.unix_ms);
     assert!(matches!(outcome, Err(WireError::TooLong { .. })));
 }
 

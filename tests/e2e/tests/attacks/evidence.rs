@@ -1,6 +1,6 @@
 //! Evidence: old, borrowed, or signed by the wrong key; and ledgers that went back in time.
 
-use assay_appraisal::{Appraisal, OpenSession, Verdict, open_session};
+use assay_appraisal::{Appraisal, OpenSession, State, Verdict, open_session};
 use assay_ledger::session::{Evidence, Head};
 use assay_tests::{Attester, Lab, Node, Session, accepted, fatal, finding, warned};
 use assay_wire::{Digest, Envelope, Kind, SigningKey, WireError};
@@ -12,7 +12,8 @@ fn open_at(
     known: Option<&Head>,
 ) -> (Appraisal, Option<OpenSession>) {
     let bytes = &session.records.evidence;
-    open_session(bytes, &lab.trust, &lab.policy, lab.unix_ms, challenge, known).unwrap()
+    let state = State { known: known.copied(), ..lab.state.clone() };
+    open_session(bytes, &lab.trust, &lab.policy, &state, lab.unix_ms, challenge).unwrap()
 }
 
 fn lab() -> (Lab, Node<assay_tests::Paper>) {
@@ -87,9 +88,9 @@ fn evidence_that_holds_something_else_is_refused() {
     let beat = lab.next_beat(&session);
     fatal(&lab.appraise(&session.seal(Kind::Evidence, &beat)), "evidence.form");
     let beat = session.seal(Kind::Beat, &beat);
-    let outcome = open_session(&beat, &lab.trust, &lab.policy, lab.unix_ms, None, None);
+    let outcome = open_session(&beat, &lab.trust, &lab.policy, &lab.state, lab.unix_ms, None);
     assert!(matches!(outcome, Err(WireError::Kind { .. })));
-    assert!(assay_appraisal::appraise(&beat, &lab.trust, &lab.policy, 0).is_err());
+    assert!(assay_appraisal::appraise(&beat, &lab.trust, &lab.policy, &lab.state, 0).is_err());
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread;
 
-use assay_appraisal::appraise;
+use assay_appraisal::{State, appraise};
 use assay_tests::{Lab, accepted, flip};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{RngCore as _, SeedableRng as _};
@@ -35,7 +35,8 @@ fn attack(lab: &Lab, name: &str, file: &[u8], seed: u64) {
         positions(file.len(), &mut rng).into_iter().map(|at| (at, flip(file, at, &mut rng))).collect();
     let (trust, policy, now) = (&lab.trust, &lab.policy, lab.unix_ms);
     let verdict = |bytes: &[u8]| {
-        let outcome = catch_unwind(AssertUnwindSafe(|| appraise(bytes, trust, policy, now)));
+        let outcome =
+            catch_unwind(AssertUnwindSafe(|| appraise(bytes, trust, policy, &State::default(), now)));
         outcome.map_or("panic", |appraised| match appraised {
             Ok(appraisal) if appraisal.accepted() => "accepted",
             _ => "refused",
@@ -97,7 +98,7 @@ fn no_cut_or_lengthened_file_is_accepted() {
         accepted(&lab.appraise(&file));
         let cut = (0..file.len()).step_by(97).map(|len| file[..len].to_vec());
         for bytes in cut.chain([[&file[..], &[0]].concat(), [&file[..], &file].concat()]) {
-            let outcome = appraise(&bytes, &lab.trust, &lab.policy, lab.unix_ms);
+            let outcome = appraise(&bytes, &lab.trust, &lab.policy, &lab.state, lab.unix_ms);
             assert!(outcome.is_err(), "{} of {} bytes", bytes.len(), file.len());
         }
     }

@@ -13,6 +13,7 @@ mod evidence;
 mod flips;
 mod honest;
 mod jobs;
+mod judged;
 mod quotes;
 mod receipts;
 mod telemetry;

@@ -1,0 +1,95 @@
+//! What to do about a finding, by its id.
+
+use crate::finding::{Finding, Severity};
+
+/// The next step for whoever owns the node or checks it; `None` where there is none to take.
+///
+/// `{node}` stands for the node's id in what is printed; a step that needs it says NODE otherwise.
+pub fn advice(finding: &Finding, node: Option<&str>) -> Option<String> {
+    let step = step(finding.id).filter(|_| finding.severity >= Severity::Warning)?;
+    Some(step.replace("{node}", node.unwrap_or("NODE")))
+}
+
+const ANOTHER: &str =
+    "export the file again; if it stays so, it was changed on the way or made by other software";
+const ENROL: &str = "run `assay-agent enrol` on the node and take the new record";
+const RESTART: &str = "restart the agent on the node: it opens a new session with new evidence";
+const FORGED: &str =
+    "believe nothing that this node says until its owner explains it; keep the file as proof";
+const TELEMETRY: &str =
+    "look at the GPU and its driver on the node (`assay-agent nvml`); what is wrong earns nothing";
+
+/// The step for a check's id. An id below another in the dotted tree shares its step.
+#[rustfmt::skip]
+fn step(id: &str) -> Option<&'static str> {
+    let step = match id {
+        "file.form" => "name a file that `assay-agent` or `assay-validator` exported: enrolment, evidence, claim or receipt",
+        "enrolment.certificates" | "enrolment.size" | "enrolment.ek" | "enrolment.form" => ANOTHER,
+        "enrolment.ak" => "remove the agent's AK and enrol again: the AK must be a restricted signing key of the TPM",
+        "enrolment.certificate" => "the EK certificate can't be read: enrol without it and pin node {node} by hand, or get the maker's certificate",
+        "enrolment.certificate-key" => "the certificate is another TPM's: give the agent the one of this TPM with `--ek-cert FILE`",
+        "enrolment.nonce" | "enrolment.quote" | "enrolment.pcrs" => "enrol again: the answer was not to this challenge",
+        "enrolment.activation" => "enrol again on the machine that holds the TPM: EK and AK were not shown to be in one",
+        "enrolment.identity" => "for an unknown vendor root pin this EK: add `[[pinned]] node = \"{node}\"` to the trust file, or take a policy with a lower identity floor",
+        "enrolment.validator" => "the record is of another network, or its validator is missing in the trust file: add its key if you believe it",
+        "enrolment.node-id" | "enrolment.keys" => FORGED,
+        "enrolment.validity" => ENROL,
+        "enrolment.revoked" => "ask the validator that revoked it for the reason; a revoked record is replaced by enrolling again, a revoked node is not",
+        "evidence.form" | "evidence.signature" | "session.id" => ANOTHER,
+        "session.enrolment" | "session.node" => FORGED,
+        "session.fresh" => RESTART,
+        "session.previous" => "if the disk was restored or wiped, say so to the validator; if not, keep the file: the node's history was cut",
+        "session.time" | "session.reset-count" => RESTART,
+        "session.simulated" => "simulated parts count under the `development` policy only: use a real TPM and GPU, or that policy",
+        "session.end" => ANOTHER,
+        "quote.signature" | "quote.selection" | "quote.pcr-list" | "quote.pcr-digest" => FORGED,
+        "boot.log-hash" => FORGED,
+        "boot.log" => "mount securityfs, so that the kernel shows binary_bios_measurements, and restart the agent",
+        "boot.quirk" => "update the machine's firmware, or accept the deviation",
+        "boot.replay" => "boot again and restart the agent; if it stays so, the log was changed or the firmware measures what it does not log",
+        "boot.secure-boot" => "switch Secure Boot on in the machine's firmware set-up and boot again",
+        "boot.release" => "install a release that the trust file's signers name, or add the release to the trust file",
+        "boot.firmware-changed" => "firmware changed since enrolment: if you updated it, approve with `assay-validator approve firmware {node}`; if not, look at the machine",
+        "policy.firmware" => "update the TPM's firmware with its vendor's tool, then enrol again",
+        "policy.floor" => "see which axis is too low: for I pin this EK with `[[pinned]] node = \"{node}\"` in the trust file or use a TPM with a vendor certificate, for P boot an appliance release, for G pass a proof of GPU",
+        "claim.form" | "claim.signature" | "claim.beacons" | "claim.jobs" | "chain.beacon" | "receipts.signature" => ANOTHER,
+        "claim.node" | "claim.order" | "claim.overlap" | "claim.stated" => FORGED,
+        "chain.unbroken" | "receipts.match" | "anchor.attested" | "anchor.slot" | "anchor.order" => FORGED,
+        "anchor.missed" => "check the node's connection and that its TPM answers: each missed slot leaves powered time unproven",
+        "receipt.form" | "receipt.bundle" | "receipt.signature" => ANOTHER,
+        "receipt.seen" => "wait until enough validators have the receipt, then export again",
+        "receipt.limits" => "give the agent a cgroup v2 tree with controllers, as its systemd unit does",
+        "gpu.table" => FORGED,
+        "identity.tpm" => return None,
+        other if other.starts_with("gpu.telemetry") => TELEMETRY,
+        _ => return None,
+    };
+    Some(step)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::checks::CHECKS;
+
+    #[test]
+    fn whatever_can_fail_has_a_next_step() {
+        for check in CHECKS.iter().filter(|check| check.severity >= Severity::Warning) {
+            assert!(step(check.id).is_some(), "{}", check.id);
+        }
+        // What a policy can raise needs one too.
+        for check in CHECKS.iter().filter(|check| check.allows(Severity::Fatal)) {
+            assert!(step(check.id).is_some(), "{}", check.id);
+        }
+    }
+
+    #[test]
+    fn the_node_is_named_and_what_holds_needs_no_step() {
+        let finding = |severity| Finding::new("boot.firmware-changed", severity, "", "");
+        let told = |severity, node| advice(&finding(severity), node).unwrap_or_default();
+        assert!(told(Severity::Warning, Some("ab12")).contains("approve firmware ab12"));
+        assert!(told(Severity::Warning, None).contains("approve firmware NODE"));
+        assert_eq!(told(Severity::Info, None), "");
+        assert_eq!(told(Severity::Pass, None), "");
+    }
+}

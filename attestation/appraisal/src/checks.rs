@@ -1,0 +1,184 @@
+//! The registry: every check by its id, and what a policy may change about it.
+//!
+//! A check that decides whether bytes may be believed at all, every signature and every
+//! hash among them, is [`Freedom::Fixed`]: no policy makes it milder.
+
+use crate::finding::Severity;
+
+/// What a policy may do to the severity of a failed check.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Freedom {
+    /// Nothing.
+    Fixed,
+    /// Only make it more severe.
+    Raise,
+    /// Make it anything from info to fatal.
+    Free,
+}
+
+/// One check that an appraisal can make.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CheckInfo {
+    /// Stable id; what findings carry and policies name.
+    pub id: &'static str,
+    /// Severity when it fails, without a policy; the worst where it can fail in several ways.
+    pub severity: Severity,
+    /// What a policy may change about it.
+    pub freedom: Freedom,
+    /// The section that asks for it.
+    pub spec: &'static str,
+    /// What it checks, for people.
+    pub checked: &'static str,
+}
+
+impl CheckInfo {
+    /// Whether a policy may ask for `severity` when this check fails.
+    pub fn allows(&self, severity: Severity) -> bool {
+        match self.freedom {
+            Freedom::Fixed => false,
+            Freedom::Raise => severity >= self.severity,
+            Freedom::Free => severity > Severity::Pass,
+        }
+    }
+}
+
+/// The check with this id.
+pub fn check_info(id: &str) -> Option<&'static CheckInfo> {
+    CHECKS.iter().find(|check| check.id == id)
+}
+
+const fn entry(
+    id: &'static str,
+    severity: Severity,
+    freedom: Freedom,
+    spec: &'static str,
+    checked: &'static str,
+) -> CheckInfo {
+    CheckInfo { id, severity, freedom, spec, checked }
+}
+
+const fn fixed(id: &'static str, spec: &'static str, checked: &'static str) -> CheckInfo {
+    entry(id, Severity::Fatal, Freedom::Fixed, spec, checked)
+}
+
+/// Says something without judging it.
+const fn note(id: &'static str, spec: &'static str, checked: &'static str) -> CheckInfo {
+    entry(id, Severity::Info, Freedom::Fixed, spec, checked)
+}
+
+const fn raise(id: &'static str, severity: Severity, spec: &'static str, checked: &'static str) -> CheckInfo {
+    entry(id, severity, Freedom::Raise, spec, checked)
+}
+
+const fn free(id: &'static str, severity: Severity, spec: &'static str, checked: &'static str) -> CheckInfo {
+    entry(id, severity, Freedom::Free, spec, checked)
+}
+
+/// Every check, in the order of its making; a policy that names another is refused.
+#[rustfmt::skip]
+pub static CHECKS: &[CheckInfo] = &[
+    fixed("file.form", "DESIGN 4.6", "the file is one exported envelope"),
+    fixed("enrolment.certificates", "DESIGN 4.1", "at most four EK certificates"),
+    fixed("enrolment.size", "DESIGN 4.1", "public areas are small"),
+    fixed("enrolment.ek", "TPM 2.0 Part 2 12.2.4", "the EK parses"),
+    fixed("enrolment.ak", "DESIGN 4.1", "the AK is a restricted signing key"),
+    fixed("enrolment.certificate", "TCG EK Profile 2.5, 3", "the EK certificate parses"),
+    fixed("enrolment.certificate-key", "TCG EK Profile 2.5, 3", "the EK certificate is for this EK"),
+    fixed("enrolment.nonce", "DESIGN 4.1", "the answer is to this challenge"),
+    fixed("enrolment.activation", "TPM 2.0 Part 1 24", "EK and AK live in one TPM"),
+    fixed("enrolment.quote", "DESIGN 4.1", "the AK quotes over this exchange"),
+    fixed("enrolment.pcrs", "DESIGN 4.1", "the PCR values are the quoted ones"),
+    fixed("enrolment.identity", "DESIGN 2", "the TPM is one that the policy takes"),
+    fixed("enrolment.form", "DESIGN 4.6", "the enrolment record decodes"),
+    fixed("enrolment.validator", "DESIGN 2", "the enrolment record is signed by a validator in the trust file"),
+    fixed("enrolment.node-id", "DESIGN 4.1", "the node id is the hash of the EK"),
+    fixed("enrolment.keys", "DESIGN 4.1", "EK, EK certificate and AK are well-formed and belong together"),
+    fixed("enrolment.validity", "DESIGN 4.1", "the enrolment record is in force"),
+    fixed("enrolment.revoked", "DESIGN 4.1", "no trusted validator has taken the record or the node back"),
+    note("identity.tpm", "DESIGN 2", "what stands behind the EK"),
+    fixed("evidence.form", "DESIGN 4.6", "the evidence decodes"),
+    fixed("evidence.signature", "RFC 9052 4.4", "the evidence is signed by its session key"),
+    fixed("session.id", "DESIGN 4.3", "the envelope names the session it carries"),
+    fixed("session.enrolment", "DESIGN 4.1", "the session names this enrolment record"),
+    fixed("session.node", "DESIGN 4.1", "the session is the enrolled node's"),
+    raise("session.fresh", Severity::Fatal, "RFC 9334 10", "the session answers a challenge of now"),
+    raise("session.previous", Severity::Fatal, "DESIGN 4.3", "the ledger goes on where it was last seen"),
+    fixed("session.time", "TPM 2.0 Part 2 10.12.2", "the TPM told its time over this session"),
+    fixed("session.reset-count", "TPM 2.0 Part 2 10.11.1", "quote and time are of one power cycle"),
+    fixed("session.simulated", "DESIGN 2", "no part of the node is simulated"),
+    fixed("session.end", "DESIGN 4.3", "the end names the chain's head"),
+    fixed("quote.signature", "TPM 2.0 Part 2 10.12.8", "the enrolled AK quoted over the session's keys"),
+    fixed("quote.selection", "TPM 2.0 Part 2 10.12.1", "the quote selects SHA-256 PCRs 0-9 and 11-15"),
+    fixed("quote.pcr-list", "DESIGN 4.2", "PCR values come for the selection that was signed"),
+    fixed("quote.pcr-digest", "TPM 2.0 Part 2 10.12.1", "the PCR values are the quoted ones"),
+    fixed("boot.log-hash", "DESIGN 4.2", "the logs are the ones that the quote covers"),
+    raise("boot.log", Severity::Fatal, "TCG PC Client PFP 1.06, 10", "the firmware log is well-formed"),
+    raise("boot.quirk", Severity::Info, "TCG PC Client PFP 1.06, 10", "a declared deviation"),
+    raise("boot.replay", Severity::Fatal, "TCG PC Client PFP 1.06, 10.4", "the firmware log replays to the quoted PCRs"),
+    free("boot.secure-boot", Severity::Warning, "UEFI 2.10, 32.3", "Secure Boot was on"),
+    raise("boot.release", Severity::Info, "DESIGN 2", "the boot matches a known release"),
+    free("boot.firmware-changed", Severity::Warning, "DESIGN 4.2", "firmware and its configuration are as at enrolment"),
+    fixed("policy.firmware", "DESIGN 4.1", "the TPM's firmware is no older than the policy asks for"),
+    fixed("policy.floor", "DESIGN 9", "every axis reaches what the policy asks for"),
+    fixed("claim.form", "DESIGN 4.6", "the claim decodes"),
+    fixed("claim.signature", "RFC 9052 4.4", "the claim is signed by its last session"),
+    fixed("claim.beacons", "DESIGN 4.4", "every beacon is by a validator in the trust file"),
+    fixed("claim.node", "DESIGN 4.1", "every session is of the claim's node"),
+    fixed("claim.order", "DESIGN 4.3", "each session goes on where the one before it ended"),
+    fixed("claim.jobs", "DESIGN 4.4", "every job receipt is there once"),
+    fixed("claim.stated", "DESIGN 4.4", "the records prove what the claim states"),
+    fixed("claim.overlap", "DESIGN 4.3", "no two sessions ran at once"),
+    fixed("chain.unbroken", "DESIGN 4.3", "beats are one unbroken, signed chain"),
+    fixed("chain.beacon", "DESIGN 4.4", "each record names a beacon of the claim"),
+    fixed("receipts.signature", "DESIGN 4.4", "receipts are by validators in the trust file"),
+    fixed("receipts.match", "DESIGN 4.3", "validators saw these very records and no others"),
+    fixed("anchor.attested", "TPM 2.0 Part 2 10.12", "anchors are the TPM's word on this chain"),
+    fixed("anchor.slot", "DESIGN 4.3", "anchors fall in slots that their beacon picked"),
+    fixed("anchor.order", "TPM 2.0 Part 1 36", "anchors come in the order of the TPM's time"),
+    free("anchor.missed", Severity::Warning, "DESIGN 4.3", "every slot that asked for an anchor got one"),
+    fixed("receipt.form", "DESIGN 4.6", "the receipt decodes"),
+    fixed("receipt.bundle", "DESIGN 9", "the file is signed by a session of the same node"),
+    fixed("receipt.signature", "RFC 9052 4.4", "the job receipt is signed by the session that ran it"),
+    raise("receipt.seen", Severity::Fatal, "DESIGN 4.4", "validators had the receipt"),
+    free("receipt.limits", Severity::Warning, "DESIGN 5", "limits were held by cgroups"),
+    fixed("gpu.table", "DESIGN 4.3", "beats have one line for each of the session's GPUs"),
+    free("gpu.telemetry", Severity::Warning, "DESIGN 4.4", "GPU counters obey the rules"),
+    free("gpu.telemetry.other-gpu", Severity::Warning, "DESIGN 4.4", "two lines that are compared are of one GPU"),
+    free("gpu.telemetry.energy-backwards", Severity::Warning, "DESIGN 4.4", "energy counters never run backwards"),
+    free("gpu.telemetry.energy-chain", Severity::Warning, "DESIGN 4.4", "each energy count goes on from the one before"),
+    free("gpu.telemetry.energy-above-limit", Severity::Warning, "DESIGN 4.4", "no more energy than the power limit has room for"),
+    free("gpu.telemetry.energy-stopped", Severity::Warning, "DESIGN 4.4", "the energy counter runs while there is power"),
+    free("gpu.telemetry.energy-against-power", Severity::Warning, "DESIGN 4.4", "energy and power agree"),
+    free("gpu.telemetry.load-without-power", Severity::Warning, "DESIGN 4.4", "a busy GPU draws power"),
+    free("gpu.telemetry.energy-vanished", Severity::Warning, "DESIGN 4.4", "an energy counter does not vanish"),
+    free("gpu.telemetry.pcie-backwards", Severity::Warning, "DESIGN 4.4", "PCIe counters never run backwards"),
+    free("gpu.telemetry.pcie-too-fast", Severity::Warning, "DESIGN 4.4", "no more PCIe traffic than the link carries"),
+    free("gpu.telemetry.values-without-data", Severity::Warning, "DESIGN 4.4", "a line without data has no values"),
+];
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_unique() {
+        let mut ids: Vec<_> = CHECKS.iter().map(|check| check.id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        assert_eq!(ids.len(), CHECKS.len());
+    }
+
+    #[test]
+    fn nothing_that_is_signed_or_hashed_can_be_made_milder() {
+        let cryptographic = ["signature", "digest", "hash", "keys", "validator", "activation", "attested"];
+        for check in CHECKS.iter().filter(|check| cryptographic.iter().any(|word| check.id.contains(word))) {
+            assert_eq!((check.freedom, check.severity), (Freedom::Fixed, Severity::Fatal), "{}", check.id);
+        }
+        let severities = [Severity::Pass, Severity::Info, Severity::Warning, Severity::Fatal];
+        for check in CHECKS {
+            let milder = severities.iter().any(|s| *s < check.severity && check.allows(*s));
+            assert_eq!(milder, check.freedom == Freedom::Free, "{}", check.id);
+            assert!(!check.allows(Severity::Pass), "{}", check.id);
+        }
+    }
+}

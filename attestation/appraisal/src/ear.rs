@@ -1,0 +1,299 @@
+//! Attestation results as others read them: EAR (draft-ietf-rats-ear-04).
+//!
+//! One claims-set for both serialisations: JSON names inside a JWT, integer keys inside a CWT. Private
+//! claims are under `ear_verifier_claims` and begin with `assay_`.
+
+use std::collections::BTreeMap;
+
+use minicbor::{Decode, Encode, Encoder, encode};
+use serde::Serialize;
+
+use crate::appraise::Appraisal;
+use crate::axes::Axes;
+use crate::ear_map::vector;
+use crate::finding::{Severity, Verdict};
+
+/// The claims-set's profile (draft-ietf-rats-ear-04, 3).
+const PROFILE: &str = "tag:ietf.org,2026:rats/ear#04";
+
+/// What a result says as a whole (AR4SI 2.3, tiers). A word in JSON, a number in CBOR.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Encode, Decode)]
+#[serde(rename_all = "kebab-case")]
+#[cbor(index_only)]
+pub enum Tier {
+    /// Accepted, and nothing vouches for the node.
+    #[n(0)]
+    None,
+    /// Accepted without a warning.
+    #[n(2)]
+    Affirming,
+    /// Accepted with a warning.
+    #[n(32)]
+    Warning,
+    /// Rejected.
+    #[n(96)]
+    Contraindicated,
+}
+
+impl Tier {
+    /// The tier of a claim's value; negative values, which Assay never gives, are the deployer's own.
+    fn of(value: i8) -> Self {
+        match value {
+            2..=31 => Self::Affirming,
+            32..=95 => Self::Warning,
+            96.. => Self::Contraindicated,
+            _ => Self::None,
+        }
+    }
+}
+
+/// AR4SI's trustworthiness vector: a value for each claim that is made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Encode, Decode)]
+#[serde(rename_all = "kebab-case")]
+#[cbor(map)]
+pub struct Vector {
+    /// Which machine it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[n(0)]
+    pub instance_identity: Option<i8>,
+    /// How it is set up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[n(1)]
+    pub configuration: Option<i8>,
+    /// What it runs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[n(2)]
+    pub executables: Option<i8>,
+    /// What its file system holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[n(3)]
+    pub file_system: Option<i8>,
+    /// What it is made of, firmware included.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[n(4)]
+    pub hardware: Option<i8>,
+    /// Who can see its memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[n(5)]
+    pub runtime_opaque: Option<i8>,
+    /// Who can see its storage.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[n(6)]
+    pub storage_opaque: Option<i8>,
+    /// What it passes on from others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[n(7)]
+    pub sourced_data: Option<i8>,
+}
+
+impl Vector {
+    /// The worst tier of all claims; [`Tier::None`] where none is made.
+    fn tier(&self) -> Tier {
+        let claims = [
+            self.instance_identity,
+            self.configuration,
+            self.executables,
+            self.file_system,
+            self.hardware,
+            self.runtime_opaque,
+            self.storage_opaque,
+            self.sourced_data,
+        ];
+        claims.into_iter().flatten().map(Tier::of).max().unwrap_or(Tier::None)
+    }
+
+    fn is_empty(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// An EAR claims-set: rule `ear` of `appraisal.cddl`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Encode)]
+#[cbor(map)]
+pub struct Ear {
+    #[serde(rename = "eat_profile")]
+    #[n(265)]
+    profile: &'static str,
+    /// Unix time in seconds.
+    #[n(6)]
+    iat: u64,
+    /// Unix time in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[n(4)]
+    exp: Option<u64>,
+    #[serde(rename = "ear_verifier_id")]
+    #[n(1004)]
+    verifier: VerifierId,
+    #[n(266)]
+    submods: BTreeMap<&'static str, Submodule>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Encode)]
+#[cbor(map)]
+struct VerifierId {
+    #[n(0)]
+    developer: &'static str,
+    #[n(1)]
+    build: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Encode)]
+#[cbor(map)]
+struct Submodule {
+    #[serde(rename = "ear_status")]
+    #[n(1000)]
+    status: Tier,
+    #[serde(rename = "ear_trustworthiness_vector", skip_serializing_if = "Option::is_none")]
+    #[n(1001)]
+    vector: Option<Vector>,
+    #[serde(rename = "ear_appraisal_policy_ids")]
+    #[n(1003)]
+    policies: [String; 1],
+    #[serde(rename = "ear_verifier_claims")]
+    #[n(1006)]
+    claims: Claims,
+}
+
+/// What Assay adds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Claims {
+    /// Kind of the file that was appraised.
+    #[serde(rename = "assay_kind")]
+    kind: &'static str,
+    /// Node id in hex; absent when no record was believed.
+    #[serde(rename = "assay_node", skip_serializing_if = "Option::is_none")]
+    node: Option<String>,
+    #[serde(rename = "assay_identity")]
+    identity: u8,
+    #[serde(rename = "assay_platform")]
+    platform: u8,
+    #[serde(rename = "assay_gpu")]
+    gpu: u8,
+    /// Ids of fatal findings, each once, in order.
+    #[serde(rename = "assay_fatal")]
+    fatal: Vec<&'static str>,
+}
+
+/// Keys by the bytes of their encoding: shorter ones first (RFC 8949 4.2.1).
+impl<C> Encode<C> for Claims {
+    fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
+        e.map(5 + u64::from(self.node.is_some()))?;
+        e.str("assay_gpu")?.u8(self.gpu)?.str("assay_kind")?.str(self.kind)?;
+        if let Some(node) = &self.node {
+            e.str("assay_node")?.str(node)?;
+        }
+        e.str("assay_fatal")?.encode(&self.fatal)?;
+        e.str("assay_identity")?.u8(self.identity)?.str("assay_platform")?.u8(self.platform)?.ok()
+    }
+}
+
+impl Ear {
+    /// The result of an appraisal. Its time of issue is the appraisal's, so that the same appraisal gives
+    /// the same bytes.
+    pub fn new(appraisal: &Appraisal) -> Self {
+        let vector = vector(appraisal.axes, &appraisal.findings);
+        let Axes { identity, platform, gpu } = appraisal.axes;
+        let mut fatal = Vec::new();
+        for finding in appraisal.findings.iter().filter(|f| f.severity == Severity::Fatal) {
+            if !fatal.contains(&finding.id) {
+                fatal.push(finding.id);
+            }
+        }
+        let node = appraisal.facts.node.as_ref().map(|node| node.id.clone());
+        let submodule = Submodule {
+            status: status(appraisal, &vector),
+            vector: Some(vector).filter(|vector| !vector.is_empty()),
+            policies: [format!("assay:policy/{}#{}", appraisal.policy.name, appraisal.policy.hash)],
+            claims: Claims { kind: appraisal.kind.name(), node, identity, platform, gpu, fatal },
+        };
+        Self {
+            profile: PROFILE,
+            iat: appraisal.at_ms / 1000,
+            exp: appraisal.valid.map(|valid| valid.until_ms / 1000),
+            verifier: VerifierId { developer: "Assay", build: concat!("assay ", env!("CARGO_PKG_VERSION")) },
+            submods: [("node", submodule)].into(),
+        }
+    }
+}
+
+/// Never better than the worst claim; see [`Tier`] for the rest.
+fn status(appraisal: &Appraisal, vector: &Vector) -> Tier {
+    let warned = appraisal.findings.iter().any(|finding| finding.severity == Severity::Warning);
+    let verdict = match appraisal.verdict {
+        Verdict::Reject => Tier::Contraindicated,
+        Verdict::Accept if warned => Tier::Warning,
+        Verdict::Accept => Tier::None,
+    };
+    verdict.max(vector.tier())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use assay_wire::{Digest, Kind, cbor};
+
+    use crate::appraise::{PolicyRef, Validity};
+    use crate::facts::Facts;
+    use crate::finding::Finding;
+
+    fn appraisal(verdict: Verdict, axes: Axes, findings: Vec<Finding>) -> Appraisal {
+        Appraisal {
+            kind: Kind::Evidence,
+            verdict,
+            axes,
+            findings,
+            facts: Facts::default(),
+            policy: PolicyRef { name: "open".into(), hash: Digest([7; 32]) },
+            at_ms: 1_700_000_000_999,
+            valid: Some(Validity { from_ms: 1, until_ms: 1_700_000_900_999 }),
+        }
+    }
+
+    fn tier(verdict: Verdict, identity: u8, finding: Option<(&'static str, Severity)>) -> Tier {
+        let findings = finding.map(|(id, severity)| Finding::new(id, severity, "", "")).into_iter().collect();
+        let ear = Ear::new(&appraisal(verdict, Axes { identity, ..Axes::default() }, findings));
+        ear.submods["node"].status
+    }
+
+    #[test]
+    fn status_table() {
+        use Severity::{Fatal, Info, Warning};
+        use Verdict::{Accept, Reject};
+        assert_eq!(tier(Accept, 0, None), Tier::None);
+        assert_eq!(tier(Accept, 0, Some(("boot.quirk", Info))), Tier::None);
+        assert_eq!(tier(Accept, 1, None), Tier::Affirming);
+        assert_eq!(tier(Accept, 2, Some(("boot.secure-boot", Warning))), Tier::Warning);
+        assert_eq!(tier(Accept, 0, Some(("gpu.telemetry", Warning))), Tier::Warning);
+        assert_eq!(tier(Reject, 2, None), Tier::Contraindicated);
+        assert_eq!(tier(Reject, 0, Some(("policy.floor", Fatal))), Tier::Contraindicated);
+        for (value, tier) in [
+            (-1, Tier::None),
+            (0, Tier::None),
+            (1, Tier::None),
+            (2, Tier::Affirming),
+            (31, Tier::Affirming),
+            (32, Tier::Warning),
+            (95, Tier::Warning),
+            (96, Tier::Contraindicated),
+            (127, Tier::Contraindicated),
+        ] {
+            assert_eq!(Tier::of(value), tier, "{value}");
+        }
+    }
+
+    #[test]
+    fn the_claims_set_is_deterministic_cbor() {
+        let twice = vec![Finding::new("boot.replay", Severity::Fatal, "", ""); 2];
+        let mut result = appraisal(Verdict::Reject, Axes { identity: 2, platform: 1, gpu: 0 }, twice);
+        let ear = Ear::new(&result);
+        assert_eq!(cbor::check(&cbor::to_vec(&ear)), Ok(()));
+        assert_eq!(ear.submods["node"].claims.fatal, ["boot.replay"]);
+        assert_eq!((ear.iat, ear.exp), (1_700_000_000, Some(1_700_000_900)));
+        result.valid = None;
+        result.findings.clear();
+        result.axes = Axes::default();
+        let bare = Ear::new(&result);
+        assert_eq!(cbor::check(&cbor::to_vec(&bare)), Ok(()));
+        assert_eq!((bare.exp, bare.submods["node"].vector), (None, None));
+    }
+}
