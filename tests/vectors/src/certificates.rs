@@ -1,6 +1,8 @@
 //! `ca-store/` and `ekcerts/`: each certificate is read, and chained where its issuer is in the folder.
 
-use assay_x509::{Certificate, ChainFault, Entry, Quirk, Role, Store, VendorClass, chain, tpm_names};
+use assay_x509::{
+    Certificate, ChainFault, Entry, Quirk, Role, SignatureFault, Store, VendorClass, chain, tpm_names,
+};
 
 use crate::{Folder, Manifest, Sheet};
 
@@ -23,13 +25,16 @@ pub(crate) fn judge(folder: &Folder, manifest: &Manifest, sheet: &mut Sheet) {
     let authorities = read(folder, manifest, "ca-store", sheet);
     let leaves = read(folder, manifest, "ekcerts", sheet);
     let store = store(&authorities);
-    let own: Vec<Certificate> = leaves.iter().map(|found| found.certificate.clone()).filter(Certificate::is_ca).collect();
+    let own: Vec<Certificate> =
+        leaves.iter().map(|found| found.certificate.clone()).filter(Certificate::is_ca).collect();
+    let all: Vec<&Found> =
+        authorities.iter().chain(leaves.iter().filter(|found| found.certificate.is_ca())).collect();
     for found in &authorities {
-        authority(found, &store, sheet);
+        authority(found, &all, sheet);
     }
     for found in &leaves {
         words(found, manifest, sheet);
-        leaf(found, manifest, &store, &own, sheet);
+        leaf(found, manifest, &store, &own, &all, sheet);
     }
 }
 
@@ -47,7 +52,10 @@ fn read(folder: &Folder, manifest: &Manifest, dir: &str, sheet: &mut Sheet) -> V
             match Certificate::from_file(&block) {
                 Ok(certificate) => {
                     let quirks: Vec<&str> = certificate.quirks.iter().map(|quirk| quirk.name()).collect();
-                    let seen = format!("read {}", if quirks.is_empty() { "as it is".into() } else { quirks.join("+") });
+                    let seen = format!(
+                        "read {}",
+                        if quirks.is_empty() { "as it is".into() } else { quirks.join("+") }
+                    );
                     sheet.holds(&name, "certificate", !refuse, if refuse { "refuse" } else { "read" }, seen);
                     all.push(Found { file: file.to_owned(), name, certificate });
                 }
@@ -100,43 +108,68 @@ fn store(authorities: &[Found]) -> Store {
     store
 }
 
-/// A root signed itself, and anything else has a chain to one where its issuer is there.
-fn authority(found: &Found, store: &Store, sheet: &mut Sheet) {
+/// Whoever has the issuer's name signed it: a root itself. Dates are the chain's matter: an authority may
+/// be older than the certificate that its issuer has now.
+fn authority(found: &Found, all: &[&Found], sheet: &mut Sheet) {
     let Found { name, certificate, .. } = found;
     sheet.holds(name, "authority", certificate.is_ca(), "may sign certificates", yes_no(certificate.is_ca()));
-    if certificate.subject == certificate.issuer {
-        match certificate.verify(&certificate.key) {
-            Ok(()) => sheet.same(name, "signature", "its own", "its own"),
-            Err(fault) => sheet.not_judged(name, "signature", &format!("a root's own signature proves nothing: {fault}")),
+    let issuers = all.iter().filter(|other| other.certificate.subject == certificate.issuer);
+    let mut results = issuers.map(|issuer| (&issuer.name, certificate.verify(&issuer.certificate.key)));
+    let first = results.next();
+    match first.into_iter().chain(results).find(|(_, result)| result.is_ok()).or(first) {
+        None => sheet.not_judged(name, "signature", "its issuer is not in the folder"),
+        Some((issuer, Ok(()))) => {
+            sheet.holds(name, "signature", true, "holds", format_args!("under {issuer}"))
         }
-        return;
+        Some((_, Err(fault))) => signature_refused(name, "signature", &fault, sheet),
     }
-    chained(name, certificate, &[], store, sheet);
+}
+
+/// SHA-1 is refused whatever it holds for; any other fault is one.
+fn signature_refused(name: &str, check: &str, fault: &SignatureFault, sheet: &mut Sheet) {
+    let weak = *fault == SignatureFault::WeakHash;
+    sheet.holds(name, check, weak, if weak { "refused, as SHA-1 is" } else { "holds" }, fault);
 }
 
 fn chained(name: &str, certificate: &Certificate, extra: &[Certificate], store: &Store, sheet: &mut Sheet) {
     match chain(certificate, extra, store) {
-        Ok(chain) => sheet.holds(name, "chain", true, "holds", format_args!("to {} over {}", chain.anchor.name, chain.depth)),
+        Ok(chain) => sheet.holds(
+            name,
+            "chain",
+            true,
+            "holds",
+            format_args!("to {} over {}", chain.anchor.name, chain.depth),
+        ),
         Err(fault @ ChainFault::UnknownRoot { .. }) => sheet.not_judged(name, "chain", &fault.to_string()),
+        Err(ChainFault::Signature { fault, .. }) => signature_refused(name, "chain", &fault, sheet),
         Err(fault) => sheet.holds(name, "chain", false, "holds", fault),
     }
 }
 
-fn leaf(found: &Found, manifest: &Manifest, store: &Store, own: &[Certificate], sheet: &mut Sheet) {
+fn leaf(
+    found: &Found,
+    manifest: &Manifest,
+    store: &Store,
+    own: &[Certificate],
+    all: &[&Found],
+    sheet: &mut Sheet,
+) {
     let Found { file, name, certificate } = found;
     if !certificate.is_ca() {
         let names = tpm_names(certificate);
         let good = names.is_ok();
-        let seen = names.map_or_else(|error| error, |n| format!("{} {} {}", n.manufacturer, n.model, n.version));
+        let seen =
+            names.map_or_else(|error| error, |n| format!("{} {} {}", n.manufacturer, n.model, n.version));
         sheet.holds(name, "tpm names", good, "one of each", seen);
     }
     if chains(manifest, file) {
         let seen = chain(certificate, own, store);
-        let text = seen.as_ref().map_or_else(ToString::to_string, |chain| format!("to {}", chain.anchor.name));
+        let text =
+            seen.as_ref().map_or_else(ToString::to_string, |chain| format!("to {}", chain.anchor.name));
         return sheet.holds(name, "chain", seen.is_err(), "none", text);
     }
-    match certificate.subject == certificate.issuer {
-        true => authority(found, store, sheet),
+    match certificate.is_ca() {
+        true => authority(found, all, sheet),
         false => chained(name, certificate, own, store, sheet),
     }
 }

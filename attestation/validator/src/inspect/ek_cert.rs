@@ -138,7 +138,10 @@ impl Read<'_> {
         page.fact("sha256", certificate.fingerprint());
         if let Ok(chain) = &self.chain {
             let anchor = chain.anchor;
-            page.fact("chain", format!("holds, to {} ({}), depth {}", anchor.name, anchor.class.name(), chain.depth));
+            page.fact(
+                "chain",
+                format!("holds, to {} ({}), depth {}", anchor.name, anchor.class.name(), chain.depth),
+            );
         }
         page
     }

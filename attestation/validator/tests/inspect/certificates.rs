@@ -38,7 +38,9 @@ fn every_certificate_shows_its_tpm_and_its_chain() {
 
 #[test]
 fn a_certificate_that_is_cut_or_bent_is_refused_or_unsigned() {
-    for file in certificates().into_iter().filter(|file| file.extension().is_some_and(|e| e == "der" || e == "cer")) {
+    for file in
+        certificates().into_iter().filter(|file| file.extension().is_some_and(|e| e == "der" || e == "cer"))
+    {
         let bytes = std::fs::read(&file).unwrap();
         let files = Files::new();
         let line = refused("ek-cert", &files.put("cut", &bytes[..bytes.len() / 2]));
