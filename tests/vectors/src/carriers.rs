@@ -82,7 +82,14 @@ pub(crate) fn from_pem(text: &str) -> Result<Key, String> {
 }
 
 /// SHA-1 signatures are refused whatever they hold for.
-fn holds(file: &str, check: &str, expected: bool, attested: &Attested, key: &Key, sheet: &mut Sheet) {
+pub(crate) fn holds(
+    file: &str,
+    check: &str,
+    expected: bool,
+    attested: &Attested,
+    key: &Key,
+    sheet: &mut Sheet,
+) {
     let strong = attested.signature.scheme().hash().is_some_and(|hash| hash != HashAlg::Sha1);
     let seen = key.verify(&attested.bytes, &attested.signature);
     let wanted = match (expected, strong) {

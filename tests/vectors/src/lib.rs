@@ -22,6 +22,7 @@ mod ima;
 mod logs;
 mod manifest;
 mod platform;
+mod protobuf;
 mod sequence;
 mod tools_files;
 mod verdict;
@@ -50,6 +51,7 @@ pub const FAMILIES: &[Family] = &[
     Family { name: "ima", judge: ima::judge },
     Family { name: "cases", judge: cases::judge },
     Family { name: "attestations", judge: carriers::judge },
+    Family { name: "protobuf", judge: protobuf::judge },
     Family { name: "tools-files", judge: tools_files::judge },
     Family { name: "certificates", judge: certificates::judge },
     Family { name: "platform-certs", judge: platform::judge },

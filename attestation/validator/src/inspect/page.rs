@@ -34,8 +34,12 @@ impl Page {
         self.problems.push(text.into());
     }
 
+    /// A name and its value; nothing where the value is empty.
     pub(super) fn fact(&mut self, name: &str, value: impl ToString) {
-        self.facts.push((name.to_owned(), value.to_string()));
+        let value = value.to_string();
+        if !value.is_empty() {
+            self.facts.push((name.to_owned(), value));
+        }
     }
 
     pub(super) fn table(&mut self, table: Table) {
@@ -106,6 +110,7 @@ mod tests {
         let mut page = Page::new("a log");
         page.fact("format", "x");
         page.fact("events", 12);
+        page.fact("empty", "");
         page.problem("a quirk");
         let mut table = Table::new(&["pcr", "value"]);
         table.rows = vec![vec!["0".into(), "aa".into()], vec!["11".into(), "b\n".repeat(200)]];
