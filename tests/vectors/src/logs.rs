@@ -68,9 +68,15 @@ fn judge_banks(file: &str, expected: &Value, log: &EventLog, sheet: &mut Sheet) 
     let Some(banks) = expected.as_object() else {
         return sheet.not_judged(file, "banks", "not an object");
     };
-    let declared: BTreeSet<String> = log.banks.iter().map(|alg| bank_name(*alg)).collect();
-    let named: BTreeSet<String> = banks.keys().cloned().collect();
-    sheet.same(file, "banks", join(&named), join(&declared));
+    // Banks of other algorithms have no name that everyone uses.
+    let declared = log.banks.iter().filter(|alg| alg.digest_len().is_some()).map(|alg| alg.name().to_owned());
+    let named = banks.keys().filter(|name| bank_alg(name).is_some()).cloned();
+    sheet.same(
+        file,
+        "banks",
+        join(&named.collect::<BTreeSet<_>>()),
+        join(&declared.collect::<BTreeSet<_>>()),
+    );
     for (bank, values) in banks {
         let check = format!("banks.{bank}");
         let Some(alg) = bank_alg(bank) else {
@@ -108,18 +114,6 @@ pub(crate) fn expected_values(values: &Value) -> Values {
 pub(crate) fn bank_alg(name: &str) -> Option<HashAlg> {
     let known = [HashAlg::Sha1, HashAlg::Sha256, HashAlg::Sha384, HashAlg::Sha512];
     known.into_iter().find(|alg| alg.name() == name)
-}
-
-/// Names of banks that this crate's tables know (TCG Algorithm Registry 1.34, table 3).
-fn bank_name(alg: HashAlg) -> String {
-    match alg {
-        HashAlg::Other(0x0012) => "sm3_256".to_owned(),
-        HashAlg::Other(0x0027) => "sha3_256".to_owned(),
-        HashAlg::Other(0x0028) => "sha3_384".to_owned(),
-        HashAlg::Other(0x0029) => "sha3_512".to_owned(),
-        HashAlg::Other(id) => format!("{id:#06x}"),
-        known => known.name().to_owned(),
-    }
 }
 
 pub(crate) fn join<'a>(names: impl IntoIterator<Item = &'a String>) -> String {

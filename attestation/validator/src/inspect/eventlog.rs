@@ -37,8 +37,13 @@ fn banks(log: &EventLog) -> Map<String, Value> {
     log.banks.iter().map(values).collect()
 }
 
+/// A bank's name; of one that is not computed, as TPM tools print it (TCG Algorithm Registry 1.34).
 pub(super) fn bank(alg: HashAlg) -> String {
     match alg {
+        HashAlg::Other(0x0012) => "sm3_256".to_owned(),
+        HashAlg::Other(0x0027) => "sha3_256".to_owned(),
+        HashAlg::Other(0x0028) => "sha3_384".to_owned(),
+        HashAlg::Other(0x0029) => "sha3_512".to_owned(),
         HashAlg::Other(id) => format!("{id:#06x}"),
         known => known.name().to_owned(),
     }
