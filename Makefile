@@ -40,6 +40,10 @@ run: ## One machine proves itself to one validator and runs a job; state in run/
 test: jailer ## Run every test; the summary is the last line
 	@tests/run
 
+.PHONY: test-vectors
+test-vectors: setup ## Judge the test data by its own expectations; BACKEND=portable or ring for one alone
+	@tests/vectors/run $(BACKEND)
+
 .PHONY: lint
 lint: setup ## Format, clippy, documentation
 	@cargo fmt --all --check

@@ -106,6 +106,7 @@ impl Opening<'_> {
             pcrs,
             logs: self.logs,
             further: self.further.into_iter().map(Into::into).collect(),
+            ima: None,
         };
         let bytes = session.seal(Kind::Evidence, &evidence);
         Ok((session, bytes))

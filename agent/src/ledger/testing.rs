@@ -71,6 +71,7 @@ impl Maker {
             pcrs: vec![],
             logs: BootLogs::default(),
             further: vec![],
+            ima: None,
         };
         self.seal(Kind::Evidence, &evidence)
     }

@@ -1,219 +1,454 @@
-//! EK certificates: which key they are for and what kind of TPM they speak of.
+//! What a node's certificates show: the EK's own, its chain, and those of machine and device.
 //!
-//! Only the certificate's structure is judged here. Its chain is not: a certificate
-//! without a checked chain can lower a node's identity, never raise it.
+//! A certificate that lies ends the matter. One whose root nobody pinned proves nothing and is no
+//! lie: the identity stays where it was, and the policy's floor decides.
 
-use assay_ledger::enrolment::TpmClass;
-use assay_tpm::{KeyKind, Public};
-use x509_cert::Certificate;
-use x509_cert::der::asn1::{AnyRef, ObjectIdentifier, UintRef};
-use x509_cert::der::{Decode, Encode, Tag, Tagged};
-use x509_cert::ext::pkix::SubjectAltName;
-use x509_cert::ext::pkix::name::GeneralName;
+use assay_ledger::ByteVec;
+use assay_ledger::enrolment::{EnrolRequest, EnrolmentRecord, TpmClass};
+use assay_tpm::Public;
+use assay_wire::limits;
+use assay_x509::{
+    Certificate, Dates, EkCheck, PublicKey, TpmNames, VendorClass, chain, dates, ek_template, judge_ek,
+    strong, tpm_names,
+};
 
-/// tcg-at-tpmManufacturer (TCG EK Credential Profile 2.5, 3.1.2).
-const TPM_MANUFACTURER: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.23.133.2.1");
-/// tcg-at-tpmModel.
-const TPM_MODEL: ObjectIdentifier = ObjectIdentifier::new_unwrap("2.23.133.2.2");
+use crate::finding::{Check, Finding, Findings, Severity};
+use crate::machine;
+use crate::trust::Trust;
 
-/// TPM vendors by the id in the certificate (TCG TPM Vendor ID Registry) and what they make.
-const VENDORS: [(&str, TpmClass); 17] = [
-    ("id:414D4400", TpmClass::Firmware), // AMD
-    ("id:494E5443", TpmClass::Firmware), // Intel
-    ("id:51434F4D", TpmClass::Firmware), // Qualcomm
-    ("id:49465800", TpmClass::Discrete), // Infineon
-    ("id:53544D20", TpmClass::Discrete), // STMicroelectronics
-    ("id:4E544300", TpmClass::Discrete), // Nuvoton
-    ("id:4E545A00", TpmClass::Discrete), // Nationz
-    ("id:41544D4C", TpmClass::Discrete), // Atmel
-    ("id:534E5300", TpmClass::Discrete), // Sinosun
-    ("id:00001014", TpmClass::Virtual),  // IBM, as libtpms certificates spell it
-    ("id:49424D00", TpmClass::Virtual),  // IBM software TPM
-    ("id:474F4F47", TpmClass::Virtual),  // Google Cloud
-    ("id:4D534654", TpmClass::Virtual),  // Microsoft: simulator, Hyper-V, Azure
-    ("id:564D5700", TpmClass::Virtual),  // VMware
-    ("id:414D5A4E", TpmClass::Virtual),  // Amazon
-    ("id:414C4942", TpmClass::Virtual),  // Alibaba Cloud
-    ("id:58444D00", TpmClass::Virtual),  // Xen
-];
+/// The most EK certificates, and the most of any other kind, that a node may send.
+pub(crate) const MAX_CERTIFICATES: usize = 4;
 
-/// `firmwareVersion` of software TPMs: the reference simulator's line, libtpms, a public cloud's.
-const VIRTUAL_FIRMWARE: [u64; 3] = [0x2016_0511_0016_2800, 0x2019_1023_0016_3636, 0x2020_0312_0012_0003];
+const PROFILE: &str = "TCG EK Credential Profile 2.5, 3.1";
 
-/// What a certificate says.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct EkCertificate {
-    /// `subjectPublicKey` content.
-    key: Vec<u8>,
-    /// tpmManufacturer, such as `id:49465800`; empty when the SAN has none.
-    pub(crate) manufacturer: String,
-    /// tpmModel; empty when the SAN has none.
-    pub(crate) model: String,
+const fn check(id: &'static str, spec: &'static str, checked: &'static str) -> Check {
+    Check { id, spec, checked }
 }
 
-impl EkCertificate {
-    /// Reads a certificate as it came from NV memory, where padding may follow it.
-    pub(crate) fn parse(nv: &[u8]) -> Result<Self, String> {
-        let der = trim(nv).ok_or("not a DER sequence")?;
-        let certificate = Certificate::from_der(der).map_err(|e| e.to_string())?;
-        let tbs = &certificate.tbs_certificate;
-        let mut this = Self {
-            key: tbs.subject_public_key_info.subject_public_key.raw_bytes().to_vec(),
-            manufacturer: String::new(),
-            model: String::new(),
-        };
-        if let Some((_, san)) = tbs.get::<SubjectAltName>().map_err(|e| e.to_string())? {
-            this.read_names(&san);
-        }
-        Ok(this)
-    }
+const COUNT: Check = check("enrolment.certificates", "DESIGN 4.1", "at most four certificates of each kind");
+const TEMPLATE: Check = check(
+    "enrolment.ek-template",
+    "TCG EK Credential Profile 2.5, B",
+    "the EK follows template L-1, L-2, H-1, H-2 or H-3",
+);
+const FORM: Check =
+    check("enrolment.certificate-form", PROFILE, "every certificate of the EK's chain can be read");
+const WEAK_KEY: Check =
+    check("enrolment.weak-key", "NIST SP 800-131A; CVE-2017-15361", "the EK is a strong key");
+const CHAIN: Check =
+    check("enrolment.certificate-chain", "RFC 5280 6.1", "the EK certificate chains to a pinned authority");
+const VENDOR: Check =
+    check("enrolment.certificate-vendor", "DESIGN 4.1", "the authority vouches for this maker's TPMs");
+const VALIDITY: Check =
+    check("enrolment.certificate-validity", "RFC 5280 4.1.2.5", "the EK certificate is in force");
+const FIRMWARE: Check =
+    check("enrolment.firmware", "DESIGN 4.1", "the TPM's firmware is not known to be broken");
+const ROOT: Check = check("identity.vendor-root", "DESIGN 2", "a pinned authority vouches for the EK");
 
-    fn read_names(&mut self, san: &SubjectAltName) {
-        let directories = san.0.iter().filter_map(|name| match name {
-            GeneralName::DirectoryName(name) => Some(name),
-            _ => None,
-        });
-        for attribute in directories.flat_map(|name| &name.0).flat_map(|rdn| rdn.0.iter()) {
-            let text = text(&attribute.value.to_der().unwrap_or_default());
-            match attribute.oid {
-                TPM_MANUFACTURER => self.manufacturer = text,
-                TPM_MODEL => self.model = text,
-                _ => {}
-            }
-        }
-    }
-
-    /// Whether the certificate is for this EK.
-    pub(crate) fn is_for(&self, ek: &Public) -> bool {
-        match ek.kind() {
-            KeyKind::Ecc { x, y, .. } => self.is_point(x, y),
-            KeyKind::Rsa { modulus, exponent, .. } => self.is_rsa(modulus, *exponent),
-        }
-    }
-
-    /// An uncompressed point (SEC 1 2.3.3); leading zeros of a coordinate do not count.
-    fn is_point(&self, x: &[u8], y: &[u8]) -> bool {
-        let Some((4, coordinates)) = self.key.split_first() else { return false };
-        let (seen_x, seen_y) = coordinates.split_at(coordinates.len() / 2);
-        seen_x.len() == seen_y.len() && strip(seen_x) == strip(x) && strip(seen_y) == strip(y)
-    }
-
-    /// RSAPublicKey ::= SEQUENCE { modulus, publicExponent } (RFC 8017 A.1.1).
-    fn is_rsa(&self, modulus: &[u8], exponent: u32) -> bool {
-        let exponent = if exponent == 0 { 65_537 } else { exponent };
-        let read = || -> Option<bool> {
-            let sequence = AnyRef::from_der(&self.key).ok()?;
-            let (n, e) =
-                sequence.sequence(|reader| Ok((UintRef::decode(reader)?, UintRef::decode(reader)?))).ok()?;
-            let same = |a: &[u8], b: &[u8]| strip(a) == strip(b);
-            Some(same(n.as_bytes(), modulus) && same(e.as_bytes(), &exponent.to_be_bytes()))
-        };
-        read().unwrap_or_default()
-    }
-}
-
-fn strip(bytes: &[u8]) -> &[u8] {
-    let zeros = bytes.iter().take_while(|b| **b == 0).count();
-    bytes.get(zeros..).unwrap_or_default()
-}
-
-/// The DER sequence at the start of `nv`, without the padding behind it, and without the header
-/// of the TCG's older NV layout (TCG PC Client 1.21, 7.4.5: TCG_PCCLIENT_STORED_CERT) before it.
-fn trim(nv: &[u8]) -> Option<&[u8]> {
-    let nv = match nv {
-        [0x10, 0x01, 0x00, _, _, rest @ ..] => rest.strip_prefix(&[0x10, 0x02]).unwrap_or(rest),
-        plain => plain,
+const fn of(check: EkCheck) -> Check {
+    let (id, checked) = match check {
+        EkCheck::Version => ("enrolment.certificate-version", "the EK certificate is X.509 version 3"),
+        EkCheck::Key => ("enrolment.certificate-key", "the EK certificate is for this EK"),
+        EkCheck::WeakKey => return WEAK_KEY,
+        EkCheck::Authority => ("enrolment.certificate-ca", "the EK certificate is no authority's"),
+        EkCheck::Usage => ("enrolment.certificate-usage", "keyUsage is an EK's alone"),
+        EkCheck::Purpose => ("enrolment.certificate-purpose", "extKeyUsage says EK certificate"),
+        EkCheck::Subject => ("enrolment.certificate-subject", "maker, model and version are named once"),
+        EkCheck::Extension => ("enrolment.certificate-extension", "no unknown extension is critical"),
     };
-    let length = match nv {
-        [0x30, 0x82, a, b, ..] => 4 + usize::from(u16::from_be_bytes([*a, *b])),
-        [0x30, 0x81, a, ..] => 3 + usize::from(*a),
-        [0x30, a @ 0..=0x7f, ..] => 2 + usize::from(*a),
-        _ => return None,
-    };
-    nv.get(..length)
+    Check { id, spec: PROFILE, checked }
 }
 
-/// The text of a directory string; printable characters only.
-fn text(der: &[u8]) -> String {
-    let Ok(any) = AnyRef::from_der(der) else { return String::new() };
-    if !matches!(any.tag(), Tag::Utf8String | Tag::PrintableString | Tag::Ia5String) {
-        return String::new();
+/// Keys and certificates as a node sent them.
+#[derive(Clone, Copy)]
+pub(crate) struct Presented<'a> {
+    ek_certificates: &'a [ByteVec],
+    ek_chain: &'a [ByteVec],
+    pub(crate) platforms: &'a [ByteVec],
+    pub(crate) devices: &'a [ByteVec],
+}
+
+impl<'a> Presented<'a> {
+    pub(crate) fn request(request: &'a EnrolRequest) -> Self {
+        Self {
+            ek_certificates: &request.ek_certificates,
+            ek_chain: &request.ek_chain,
+            platforms: &request.platform_certificates,
+            devices: &request.device_certificates,
+        }
     }
-    let text = String::from_utf8_lossy(any.value());
-    text.chars().filter(|c| c.is_ascii_graphic() || *c == ' ').take(64).collect()
+
+    pub(crate) fn record(record: &'a EnrolmentRecord) -> Self {
+        Self {
+            ek_certificates: &record.ek_certificates,
+            ek_chain: &record.ek_chain,
+            platforms: &record.platform_certificates,
+            devices: &record.device_certificates,
+        }
+    }
 }
 
-/// What stands behind a TPM, from its certificate and `firmwareVersion`.
+/// What the EK's own certificate says, before anyone is asked to vouch for it.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Examined {
+    pub(crate) certificate: Option<Certificate>,
+    pub(crate) names: TpmNames,
+}
+
+impl Examined {
+    /// Maker and model; empty without a certificate.
+    pub(crate) fn model(&self) -> String {
+        format!("{} {}", self.names.manufacturer, self.names.model).trim().to_owned()
+    }
+}
+
+/// Checks that need no signature: counts, template, key and the certificate's own fields.
 ///
-/// Virtual when anything says so; otherwise what the vendor table says.
-pub(crate) fn class(certificate: Option<&EkCertificate>, firmware_version: Option<u64>) -> TpmClass {
-    if firmware_version.is_some_and(|version| VIRTUAL_FIRMWARE.contains(&version)) {
-        return TpmClass::Virtual;
+/// `None` when one is fatal: what could not be read is not followed, however much of it there is.
+pub(crate) fn examine(presented: &Presented<'_>, ek: &Public, findings: &mut Findings) -> Option<Examined> {
+    let lists = [presented.ek_certificates, presented.ek_chain, presented.platforms, presented.devices];
+    if let Some(list) = lists.iter().find(|list| list.len() > MAX_CERTIFICATES) {
+        findings.fail(COUNT, Severity::Fatal, MAX_CERTIFICATES, list.len());
+        return None;
     }
-    let Some(certificate) = certificate else { return TpmClass::Unknown };
-    let model = certificate.model.to_ascii_lowercase();
-    if ["swtpm", "vtpm", "virtual", "simulat"].iter().any(|word| model.contains(word)) {
-        return TpmClass::Virtual;
+    match ek_template(ek) {
+        Some(template) => findings.pass(TEMPLATE, template.name()),
+        None => findings.fail(TEMPLATE, Severity::Fatal, "a template", "another public area"),
     }
-    let vendor = VENDORS.iter().find(|(id, _)| certificate.manufacturer.eq_ignore_ascii_case(id));
-    vendor.map_or(TpmClass::Unknown, |(_, class)| *class)
+    let Some(first) = presented.ek_certificates.first() else {
+        result(WEAK_KEY, strong(&PublicKey::of(ek)), findings);
+        return (!findings.is_fatal()).then(Examined::default);
+    };
+    let certificate = findings.result(FORM, format!("{} bytes", first.len()), read(first))?;
+    for (kind, seen) in judge_ek(&certificate, ek) {
+        result(of(kind), seen, findings);
+    }
+    let names = tpm_names(&certificate).unwrap_or_default();
+    (!findings.is_fatal()).then_some(Examined { certificate: Some(certificate), names })
+}
+
+fn read(bytes: &ByteVec) -> Result<Certificate, String> {
+    if bytes.len() > limits::CERTIFICATE {
+        return Err(format!("{} bytes, at most {}", bytes.len(), limits::CERTIFICATE));
+    }
+    Certificate::from_nv(bytes).map_err(|e| e.to_string())
+}
+
+fn result(check: Check, result: Result<String, String>, findings: &mut Findings) {
+    match result {
+        Ok(seen) => findings.pass(check, seen),
+        Err(seen) => findings.push(Finding::fatal(check.id, check.spec, check.checked, seen)),
+    }
+}
+
+/// What stands behind a TPM, and what else its certificates show.
+#[derive(Debug, Clone)]
+pub(crate) struct Judged {
+    pub(crate) class: TpmClass,
+    /// The authority that vouches for the EK, if one does.
+    pub(crate) authority: Option<String>,
+    /// Whether that authority, the class and the firmware are worth I2.
+    pub(crate) hardware: bool,
+    /// The machine and device that pinned authorities name for this TPM.
+    pub(crate) machine: machine::Named,
+}
+
+/// Follows the certificates to pinned authorities.
+pub(crate) fn vouch(
+    presented: &Presented<'_>,
+    examined: &Examined,
+    ak: &Public,
+    firmware_version: u64,
+    trust: &Trust,
+    now_ms: u64,
+    findings: &mut Findings,
+) -> Judged {
+    let store = &trust.store;
+    let names = &examined.names;
+    let anchor = anchor(presented, examined, trust, findings);
+    if let Some(certificate) = &examined.certificate {
+        in_force(certificate, now_ms, findings);
+    }
+    let broken = store.broken_firmware(&names.manufacturer, firmware_version);
+    match broken {
+        None => findings.pass(FIRMWARE, format!("{firmware_version:016x}")),
+        Some(floor) => {
+            let least = format!("{}.{}", floor.major, floor.minor);
+            let seen = format!("{firmware_version:016x}: {}", floor.reason);
+            findings.fail(FIRMWARE, Severity::Warning, least, seen);
+        }
+    }
+    let known = store.vendor_class(&names.manufacturer);
+    let class = match anchor {
+        _ if store.is_virtual(&names.model, Some(firmware_version)) => VendorClass::Virtual,
+        _ if known == VendorClass::Virtual => VendorClass::Virtual,
+        Some((_, class)) => class,
+        None => known,
+    };
+    let hardware = anchor.is_some()
+        && broken.is_none()
+        && matches!(class, VendorClass::Discrete | VendorClass::Firmware);
+    Judged {
+        class: tpm_class(class),
+        authority: anchor.map(|(name, _)| name.to_owned()),
+        hardware,
+        machine: machine::named(presented, examined.certificate.as_ref(), ak, trust, now_ms, findings),
+    }
+}
+
+const fn tpm_class(class: VendorClass) -> TpmClass {
+    match class {
+        VendorClass::Discrete => TpmClass::Discrete,
+        VendorClass::Firmware => TpmClass::Firmware,
+        VendorClass::Virtual => TpmClass::Virtual,
+        VendorClass::Unknown => TpmClass::Unknown,
+    }
+}
+
+/// Name and class of the pinned authority above the EK certificate.
+fn anchor<'a>(
+    presented: &Presented<'_>,
+    examined: &Examined,
+    trust: &'a Trust,
+    findings: &mut Findings,
+) -> Option<(&'a str, VendorClass)> {
+    let unknown = |findings: &mut Findings, seen: String| {
+        findings.fail(ROOT, Severity::Info, "an authority in the trust file or its vendors", seen);
+    };
+    let Some(certificate) = &examined.certificate else {
+        unknown(findings, "no EK certificate".to_owned());
+        return None;
+    };
+    let extra = presented.ek_chain.iter().map(read).collect::<Result<Vec<_>, _>>();
+    let extra = match extra {
+        Ok(extra) => extra,
+        Err(seen) => {
+            findings.push(Finding::fatal(FORM.id, FORM.spec, FORM.checked, seen));
+            return None;
+        }
+    };
+    let found = match chain(certificate, &extra, &trust.store) {
+        Ok(found) => found,
+        Err(fault) if fault.is_unknown() => {
+            unknown(findings, fault.to_string());
+            return None;
+        }
+        Err(fault) => {
+            findings.push(Finding::fatal(CHAIN.id, CHAIN.spec, CHAIN.checked, fault));
+            return None;
+        }
+    };
+    let name = found.anchor.name.as_str();
+    findings.pass(CHAIN, format!("{} signatures to {name}", found.depth));
+    let maker = &examined.names.manufacturer;
+    if !found.anchor.speaks_for(maker) {
+        findings.fail(VENDOR, Severity::Fatal, found.anchor.vendor.as_deref().unwrap_or_default(), maker);
+        return None;
+    }
+    findings.pass(ROOT, name);
+    Some((name, found.anchor.class))
+}
+
+fn in_force(certificate: &Certificate, now_ms: u64, findings: &mut Findings) {
+    let now = seconds(now_ms);
+    let span = format!("{}..{} s", certificate.not_before, certificate.not_after);
+    match dates(certificate, now) {
+        Dates::Valid => findings.pass(VALIDITY, span),
+        // The key is as good as it was: makers date certificates by habit, and nobody renews them.
+        Dates::Expired => findings.fail(VALIDITY, Severity::Info, span, format!("over at {now} s")),
+        Dates::Future => findings.fail(VALIDITY, Severity::Fatal, span, format!("not begun at {now} s")),
+    }
+}
+
+pub(crate) fn seconds(now_ms: u64) -> i64 {
+    i64::try_from(now_ms / 1000).unwrap_or(i64::MAX)
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use assay_tpm::{Attributes, PublicParts};
+    use assay_wire::Network;
+    use assay_x509::{Entry, Role, Store};
 
-    fn certificate(manufacturer: &str, model: &str) -> EkCertificate {
-        EkCertificate { key: vec![], manufacturer: manufacturer.into(), model: model.into() }
+    use super::*;
+    use crate::trust::TrustedCa;
+    use crate::world::{self, Draft, alt_name, ek_public, key, tpm_name};
+
+    /// 2026-11-01, in ms.
+    const NOW: u64 = 1_793_491_200_000;
+
+    struct Case {
+        leaf: Draft,
+        chain: Vec<Vec<u8>>,
+        trust: Trust,
+        firmware: u64,
+        ek: Public,
+        platforms: Vec<Vec<u8>>,
+    }
+
+    fn root(class: VendorClass, vendor: Option<&str>) -> Entry {
+        let certificate =
+            Certificate::parse(&Draft::authority("root", "root", &key(1)).sign(&key(1))).unwrap();
+        let vendor = vendor.map(str::to_owned);
+        Entry { name: "root".into(), vendor, class, role: Role::Root, source: String::new(), certificate }
+    }
+
+    fn good() -> Case {
+        let mut trust = Trust::of(Network::new("test"));
+        trust.store = Store::builtin().unwrap();
+        trust.store.add(root(VendorClass::Discrete, Some("id:49465800"))).unwrap();
+        let middle = Draft { serial: vec![8], ..Draft::authority("middle", "root", &key(2)) };
+        let chain = vec![middle.sign(&key(1))];
+        Case {
+            leaf: Draft::ek("middle", &key(3)),
+            chain,
+            trust,
+            firmware: 1,
+            ek: ek_public(&key(3)),
+            platforms: vec![],
+        }
+    }
+
+    /// What is judged, and the ids of all findings that aren't passes.
+    fn judge(case: &Case) -> (Option<Judged>, Vec<(&'static str, Severity)>) {
+        let bytes = |list: &[Vec<u8>]| list.iter().map(|der| ByteVec::from(der.clone())).collect::<Vec<_>>();
+        let (own, chain, platforms) =
+            (bytes(&[case.leaf.sign(&key(2))]), bytes(&case.chain), bytes(&case.platforms));
+        let presented =
+            Presented { ek_certificates: &own, ek_chain: &chain, platforms: &platforms, devices: &[] };
+        let mut findings = Findings::default();
+        let judged = examine(&presented, &case.ek, &mut findings).map(|examined| {
+            vouch(&presented, &examined, &ek_public(&key(4)), case.firmware, &case.trust, NOW, &mut findings)
+        });
+        let others = findings.into_vec().into_iter().filter(|f| f.severity != Severity::Pass);
+        (judged, others.map(|f| (f.id, f.severity)).collect())
+    }
+
+    #[test]
+    fn a_chip_that_its_maker_vouches_for_is_hardware() {
+        let (judged, others) = judge(&good());
+        let judged = judged.unwrap();
+        assert_eq!(
+            (judged.class, judged.hardware, judged.authority.as_deref()),
+            (TpmClass::Discrete, true, Some("root"))
+        );
+        assert_eq!(others, []);
+    }
+
+    #[test]
+    fn an_unknown_root_is_no_lie_and_no_hardware() {
+        let mut case = good();
+        case.trust.store = Store::builtin().unwrap();
+        let (judged, others) = judge(&case);
+        assert!(!judged.unwrap().hardware);
+        assert_eq!(others, [("identity.vendor-root", Severity::Info)]);
+    }
+
+    #[test]
+    fn a_lie_is_fatal_under_its_own_id() {
+        let fatal = |change: &dyn Fn(&mut Case)| {
+            let mut case = good();
+            change(&mut case);
+            let (_, others) = judge(&case);
+            let fatal: Vec<_> =
+                others.iter().filter(|(_, s)| *s == Severity::Fatal).map(|(id, _)| *id).collect();
+            assert_eq!(fatal.len(), 1, "{fatal:?}");
+            fatal[0]
+        };
+        assert_eq!(fatal(&|c| c.leaf.spki = world::spki(&key(9))), "enrolment.certificate-key");
+        assert_eq!(fatal(&|c| c.leaf.extensions[0] = world::basic(true, None)), "enrolment.certificate-ca");
+        assert_eq!(fatal(&|c| c.leaf.extensions[1] = world::usage(0)), "enrolment.certificate-usage");
+        assert_eq!(
+            fatal(&|c| c.leaf.extensions[2] = world::purpose("1.2.3.4")),
+            "enrolment.certificate-purpose"
+        );
+        let other = |c: &mut Case| c.leaf.extensions[3] = alt_name(true, &tpm_name("id:53544D20", "ST33"));
+        assert_eq!(fatal(&other), "enrolment.certificate-vendor");
+        assert_eq!(
+            fatal(&|c| c.leaf.extensions[3] = alt_name(true, &tpm_name("x", "y"))),
+            "enrolment.certificate-subject"
+        );
+        let unknown = world::extension("1.2.3.4", true, &[5, 0]);
+        assert_eq!(fatal(&|c| c.leaf.extensions.push(unknown.clone())), "enrolment.certificate-extension");
+        assert_eq!(fatal(&|c| c.leaf.not_before = "300101000000Z"), "enrolment.certificate-validity");
+        let swapped = Draft::authority("middle", "root", &key(7)).sign(&key(1));
+        assert_eq!(fatal(&|c| c.chain[0].clone_from(&swapped)), "enrolment.certificate-chain");
+        assert_eq!(fatal(&|c| c.chain[0].truncate(50)), "enrolment.certificate-form");
+        assert_eq!(fatal(&|c| c.chain = vec![vec![]; MAX_CERTIFICATES + 1]), "enrolment.certificates");
+        let free = |c: &mut Case| {
+            let parts = c.ek.parts().clone();
+            let attributes = parts.attributes.without(Attributes::FIXED_TPM);
+            c.ek = Public::from_parts(&PublicParts { attributes, ..parts }).unwrap();
+        };
+        assert_eq!(fatal(&free), "enrolment.ek-template");
+    }
+
+    #[test]
+    fn an_expired_certificate_is_a_note() {
+        let mut case = good();
+        case.leaf.not_after = "230101000000Z";
+        let (judged, others) = judge(&case);
+        assert!(judged.unwrap().hardware);
+        assert_eq!(others, [("enrolment.certificate-validity", Severity::Info)]);
+    }
+
+    #[test]
+    fn broken_firmware_is_not_hardware_to_rely_on() {
+        let mut case = good();
+        let floor = "schema = 1\n[[floor]]\nvendor = \"id:49465800\"\nversion = \"7.62\"\nreason = \"x\"\nsource = \"https://x\"\n";
+        case.trust.add_vendors(floor).unwrap();
+        case.firmware = 7 << 48 | 61 << 32;
+        let (judged, others) = judge(&case);
+        assert!(!judged.unwrap().hardware);
+        assert_eq!(others, [("enrolment.firmware", Severity::Warning)]);
+        case.firmware = 7 << 48 | 62 << 32;
+        assert!(judge(&case).0.unwrap().hardware);
     }
 
     #[test]
     fn anything_virtual_makes_the_tpm_virtual() {
-        let chip = certificate("id:49465800", "SLB9672");
-        assert_eq!(class(Some(&chip), None), TpmClass::Discrete);
-        assert_eq!(class(Some(&chip), Some(0x2019_1023_0016_3636)), TpmClass::Virtual);
-        assert_eq!(class(Some(&certificate("id:49465800", "swtpm")), None), TpmClass::Virtual);
-        assert_eq!(class(Some(&certificate("id:00001014", "x")), None), TpmClass::Virtual);
-        assert_eq!(class(Some(&certificate("id:494E5443", "PTT")), Some(1)), TpmClass::Firmware);
-        assert_eq!(class(Some(&certificate("id:12345678", "x")), None), TpmClass::Unknown);
-        assert_eq!(class(None, Some(1)), TpmClass::Unknown);
-    }
-
-    #[test]
-    fn only_a_whole_sequence_is_a_certificate() {
-        assert_eq!(trim(&[0x30, 1, 9, 0xff]), Some(&[0x30, 1, 9][..]));
-        assert_eq!(trim(&[0x30, 0x81, 1, 9, 0xff]), Some(&[0x30, 0x81, 1, 9][..]));
-        assert_eq!(trim(&[0x30, 0x82, 0, 1, 9]), Some(&[0x30, 0x82, 0, 1, 9][..]));
-        for bad in [&[0x30, 5, 1][..], &[], &[0x31, 0], &[0x30, 0x83, 0, 0, 1, 9]] {
-            assert_eq!(trim(bad), None);
-        }
-        assert!(EkCertificate::parse(&[0x30, 1, 9]).is_err());
-    }
-
-    /// Every real certificate as it lies in NV parses, says who made it where it has a SAN, and is not
-    /// taken for a virtual TPM's; the same one with and without its NV header reads alike.
-    #[test]
-    fn real_certificates_parse_and_are_not_virtual() {
-        let data = std::env::var_os("ASSAY_DATA").map_or_else(
-            || std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
-            Into::into,
-        );
-        let Ok(files) = std::fs::read_dir(data.join("attestation/ekcerts")) else {
-            eprintln!("SKIPPED: no data folder; set ASSAY_DATA");
-            return;
+        let class = |change: &dyn Fn(&mut Case)| {
+            let mut case = good();
+            change(&mut case);
+            let judged = judge(&case).0.unwrap();
+            (judged.class, judged.hardware)
         };
-        let raw = |path: &std::path::PathBuf| path.extension().is_some_and(|e| e == "der" || e == "cer");
-        let mut keys = Vec::new();
-        for path in files.map(|file| file.unwrap().path()).filter(raw) {
-            let bytes = std::fs::read(&path).unwrap();
-            let parsed = EkCertificate::parse(&bytes).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
-            assert_ne!(class(Some(&parsed), None), TpmClass::Virtual, "{}", path.display());
-            assert!(EkCertificate::parse(&bytes[..bytes.len() / 2]).is_err());
-            keys.push((bytes[..2] == [0x10, 0x01], parsed));
-        }
-        assert!(!keys.is_empty());
-        for (_, headed) in keys.iter().filter(|(header, _)| *header) {
-            assert!(keys.iter().any(|(header, plain)| !header && plain == headed), "{}", headed.model);
-        }
+        let both = (TpmClass::Virtual, false);
+        assert_eq!(class(&|c| c.firmware = 0x2019_1023_0016_3636), both, "by firmwareVersion");
+        let model = alt_name(true, &tpm_name("id:49465800", "swtpm"));
+        assert_eq!(class(&|c| c.leaf.extensions[3].clone_from(&model)), both, "by model");
+        let by_class = |c: &mut Case| {
+            c.trust.store = Store::default();
+            c.trust.store.add(root(VendorClass::Virtual, None)).unwrap();
+        };
+        assert_eq!(class(&by_class), both, "by the authority's class");
+        let by_maker = |c: &mut Case| {
+            c.trust.store = Store::builtin().unwrap();
+            c.trust.store.add(root(VendorClass::Discrete, None)).unwrap();
+            c.leaf.extensions[3] = alt_name(true, &tpm_name("id:00001014", "x"));
+        };
+        assert_eq!(class(&by_maker), both, "by the maker, whatever the authority is");
+    }
+
+    #[test]
+    fn a_platform_certificate_counts_when_signed_and_bound() {
+        let mut case = good();
+        let ek = Certificate::parse(&case.leaf.sign(&key(2))).unwrap();
+        case.platforms = vec![world::platform(&ek, 9)];
+        let (judged, others) = judge(&case);
+        assert_eq!(judged.unwrap().machine.platforms, Vec::<String>::new());
+        assert_eq!(
+            others,
+            [("identity.platform-certificate", Severity::Warning)],
+            "nobody pinned its signer"
+        );
+        let maker = Certificate::parse(&Draft::authority("maker", "maker", &key(9)).sign(&key(9))).unwrap();
+        case.trust.authorities =
+            vec![TrustedCa { name: "maker".into(), class: VendorClass::Discrete, certificate: maker }];
+        let (judged, others) = judge(&case);
+        assert_eq!((judged.unwrap().machine.platforms.len(), others.len()), (1, 0));
+        case.leaf.serial = vec![10];
+        let (judged, others) = judge(&case);
+        assert_eq!((judged.unwrap().machine.platforms.len(), others.len()), (0, 1), "another TPM's");
     }
 }

@@ -1,6 +1,5 @@
 //! Enrolment: the validator's checks before it signs a record, and everyone's checks of a record.
 
-use assay_ledger::ByteVec;
 use assay_ledger::anchor::AttestationKey;
 use assay_ledger::enrolment::{
     EnrolAnswer, EnrolChallenge, EnrolRequest, EnrolmentRecord, FIRMWARE_PCRS, TpmClass, node_id,
@@ -13,16 +12,13 @@ use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 
 use crate::appraise::Basis;
-use crate::ek::{self, EkCertificate};
+use crate::ek::{self, Examined, Judged, Presented};
 use crate::facts::NodeFacts;
 use crate::finding::{Check, Finding, Findings, Severity};
 use crate::policy::Policy;
-use crate::revoked::check_revoked;
+use crate::revoked::{RecordRef, check_revoked};
 use crate::session::digest_of;
 use crate::trust::Trust;
-
-/// The most certificates that a request may carry.
-const MAX_CERTIFICATES: usize = 4;
 
 /// What a validator needs to challenge a node.
 #[derive(Debug, Clone)]
@@ -33,8 +29,6 @@ pub struct EnrolFacts {
     pub ek: Public,
     /// Name of the AK to be activated.
     pub ak_name: Name,
-    /// What stands behind the EK, as far as the certificate tells.
-    pub class: TpmClass,
     /// Manufacturer and model; empty without a certificate.
     pub model: String,
 }
@@ -43,15 +37,15 @@ fn refuse(id: &'static str, checked: &str, seen: impl std::fmt::Display) -> Find
     Finding::fatal(id, "DESIGN 4.1", checked, seen)
 }
 
-/// Checks a request before any challenge is made for it.
+/// Checks a request before any challenge is made for it; nothing here costs a signature check.
 ///
 /// # Errors
 /// The finding that ends the enrolment.
 pub fn check_request(request: &EnrolRequest) -> Result<EnrolFacts, Finding> {
-    let count = request.ek_certificates.len();
-    if count > MAX_CERTIFICATES {
-        return Err(refuse("enrolment.certificates", "at most four EK certificates", count));
-    }
+    examined_request(request).map(|(facts, _)| facts)
+}
+
+fn examined_request(request: &EnrolRequest) -> Result<(EnrolFacts, Examined), Finding> {
     let long = |bytes: &[u8]| bytes.len() > limits::TPM_STRUCTURE;
     if long(&request.ek_public) || long(&request.ak_public) {
         return Err(refuse("enrolment.size", "public areas are small", "more than 4096 bytes"));
@@ -59,32 +53,23 @@ pub fn check_request(request: &EnrolRequest) -> Result<EnrolFacts, Finding> {
     let ek = Public::parse(&request.ek_public).map_err(|e| refuse("enrolment.ek", "the EK parses", e))?;
     let ak = Public::parse(&request.ak_public).map_err(|e| refuse("enrolment.ak", "the AK parses", e))?;
     check_ak(&ak).map_err(|e| refuse("enrolment.ak", "the AK is a restricted signing key", e))?;
-    let certificate = ek_certificate(&request.ek_certificates, &ek)?;
-    Ok(EnrolFacts {
+    let mut findings = Findings::default();
+    let examined = ek::examine(&Presented::request(request), &ek, &mut findings);
+    first_fatal(findings)?;
+    let examined = examined.unwrap_or_default();
+    let facts = EnrolFacts {
         node: node_id(&request.ek_public),
         ek,
         ak_name: ak.name().map_err(|e| refuse("enrolment.ak", "the AK has a Name", e))?,
-        class: ek::class(certificate.as_ref(), None),
-        model: certificate.as_ref().map(model).unwrap_or_default(),
-    })
+        model: examined.model(),
+    };
+    Ok((facts, examined))
 }
 
-/// The canonical EK's certificate, when the node has one; it must be for this EK.
-fn ek_certificate(certificates: &[ByteVec], ek: &Public) -> Result<Option<EkCertificate>, Finding> {
-    let Some(first) = certificates.first() else { return Ok(None) };
-    if first.len() > limits::CERTIFICATE {
-        return Err(refuse("enrolment.certificate", "the EK certificate is small", first.len()));
-    }
-    let certificate = EkCertificate::parse(first)
-        .map_err(|e| refuse("enrolment.certificate", "the EK certificate parses", e))?;
-    if !certificate.is_for(ek) {
-        return Err(refuse("enrolment.certificate-key", "the EK certificate is for this EK", "another key"));
-    }
-    Ok(Some(certificate))
-}
-
-fn model(certificate: &EkCertificate) -> String {
-    format!("{} {}", certificate.manufacturer, certificate.model).trim().to_owned()
+/// The finding that ends the matter, if one does.
+fn first_fatal(findings: Findings) -> Result<(), Finding> {
+    let fatal = findings.into_vec().into_iter().find(|finding| finding.severity == Severity::Fatal);
+    fatal.map_or(Ok(()), Err)
 }
 
 /// Checks the answer to a challenge and writes the record to sign.
@@ -100,20 +85,24 @@ pub fn check_answer(
     policy: &Policy,
     now_ms: u64,
 ) -> Result<EnrolmentRecord, Finding> {
-    let facts = check_request(request)?;
+    let (facts, examined) = examined_request(request)?;
     let bound = transcript(request, challenge);
     if answer.nonce != challenge.nonce {
         return Err(refuse("enrolment.nonce", "the answer is to this challenge", answer.nonce));
     }
     check_proof(secret, &bound, &answer.proof)?;
     let attest = check_quote(request, &bound, answer)?;
-    let certificate = ek_certificate(&request.ek_certificates, &facts.ek)?;
+    let ak = Public::parse(&request.ak_public).map_err(|e| refuse("enrolment.ak", "the AK parses", e))?;
+    let mut findings = Findings::default();
+    let presented = Presented::request(request);
+    let judged = ek::vouch(&presented, &examined, &ak, attest.firmware_version, trust, now_ms, &mut findings);
+    first_fatal(findings)?;
     let record = EnrolmentRecord {
         node: facts.node,
         ek_public: request.ek_public.clone(),
         ek_certificates: request.ek_certificates.clone(),
         ak_public: request.ak_public.clone(),
-        class: ek::class(certificate.as_ref(), Some(attest.firmware_version)),
+        class: judged.class,
         model: facts.model,
         firmware_version: attest.firmware_version,
         reset_count: attest.clock_info.reset_count,
@@ -125,7 +114,7 @@ pub fn check_answer(
         owner: request.owner,
         firmware: firmware(&answer.pcrs),
     };
-    let identity = identity(&record, record.class, trust);
+    let identity = identity(&record, &judged, trust);
     if identity < policy.floor.identity {
         let floor = format!("I{identity}, the policy asks for I{}", policy.floor.identity);
         return Err(refuse("enrolment.identity", "the TPM is one that the policy takes", floor));
@@ -168,12 +157,23 @@ pub(crate) fn is_session_selection(selection: &[PcrSelection]) -> bool {
     matches!(selection, [one] if one.alg == HashAlg::Sha256 && one.pcrs == pcrs)
 }
 
-/// Axis I of a record: what the verifier itself can see, lowered by what the record says.
-fn identity(record: &EnrolmentRecord, class: TpmClass, trust: &Trust) -> u8 {
-    match class {
+/// Axis I of a record: what the verifier itself can see. The record's class can only lower it.
+fn identity(record: &EnrolmentRecord, judged: &Judged, trust: &Trust) -> u8 {
+    let hardware = |class| matches!(class, TpmClass::Discrete | TpmClass::Firmware);
+    match lower(judged.class, record.class) {
         TpmClass::Virtual => 0,
+        class if judged.hardware && hardware(class) => 2,
         _ if trust.pinned_nodes.contains(&record.node) => 1,
         _ => 0,
+    }
+}
+
+/// The verifier's own judgement, or the record's where that one is worse.
+const fn lower(own: TpmClass, record: TpmClass) -> TpmClass {
+    match (own, record) {
+        (TpmClass::Virtual, _) | (_, TpmClass::Virtual) => TpmClass::Virtual,
+        (_, TpmClass::Unknown) => TpmClass::Unknown,
+        (own, _) => own,
     }
 }
 
@@ -193,11 +193,7 @@ const SIGNER: Check = Check {
 };
 const NODE: Check =
     Check { id: "enrolment.node-id", spec: "DESIGN 4.1", checked: "the node id is the hash of the EK" };
-const KEYS: Check = Check {
-    id: "enrolment.keys",
-    spec: "DESIGN 4.1",
-    checked: "EK, EK certificate and AK are well-formed and belong together",
-};
+const KEYS: Check = Check { id: "enrolment.keys", spec: "DESIGN 4.1", checked: "EK and AK are well-formed" };
 const VALID: Check =
     Check { id: "enrolment.validity", spec: "DESIGN 4.1", checked: "the enrolment record is in force" };
 const IDENTITY: Check = Check { id: "identity.tpm", spec: "DESIGN 2", checked: "what stands behind the EK" };
@@ -221,26 +217,32 @@ pub(crate) fn appraise_record(bytes: &[u8], basis: Basis<'_>, findings: &mut Fin
     if !findings.equal(NODE, node_id(&record.ek_public), record.node) {
         return None;
     }
-    let (ak, ek, certificate) = findings.result(KEYS, record.class.name(), keys(&record))?;
-    if !check_revoked(&record.node, &envelope.hash(), trust, state, now_ms, findings) {
+    let (ak, ek) = findings.result(KEYS, record.class.name(), keys(&record))?;
+    let (node, hash, issuer, issued_ms) = (&record.node, &envelope.hash(), &envelope.kid, record.issued_ms);
+    let named = RecordRef { node, hash, issuer, issued_ms };
+    if !check_revoked(named, trust, state, now_ms, findings) {
         return None;
     }
     validity(&record, now_ms, policy.skew_ms, findings);
-    let class = match ek::class(certificate.as_ref(), Some(record.firmware_version)) {
-        TpmClass::Virtual => TpmClass::Virtual,
-        _ => record.class,
-    };
-    let identity = identity(&record, class, trust);
+    let presented = Presented::record(&record);
+    let examined = ek::examine(&presented, &ek, findings)?;
+    let firmware = record.firmware_version;
+    let judged = ek::vouch(&presented, &examined, ak.public(), firmware, trust, now_ms, findings);
+    let class = lower(judged.class, record.class);
+    let identity = identity(&record, &judged, trust);
     findings.push(Finding::new(IDENTITY.id, Severity::Info, IDENTITY.spec, IDENTITY.checked).saw(format!(
         "{} TPM {:?}: I{identity}",
         class.name(),
-        record.model
+        examined.model()
     )));
     let facts = NodeFacts {
         id: record.node.to_string(),
         tpm_class: class.name(),
-        tpm_model: record.model.clone(),
+        tpm_model: examined.model(),
         ek: ek_kind(&ek),
+        authority: judged.authority,
+        platforms: judged.machine.platforms,
+        devices: judged.machine.devices,
         enrolled_by: validator.name.clone(),
         enrolled_ms: record.issued_ms,
         expires_ms: record.expires_ms,
@@ -251,13 +253,11 @@ pub(crate) fn appraise_record(bytes: &[u8], basis: Basis<'_>, findings: &mut Fin
 const WELL_FORMED: Check =
     Check { id: "enrolment.form", spec: "DESIGN 4.6", checked: "the enrolment record decodes" };
 
-fn keys(record: &EnrolmentRecord) -> Result<(AttestationKey, Public, Option<EkCertificate>), String> {
+fn keys(record: &EnrolmentRecord) -> Result<(AttestationKey, Public), String> {
     let ek = Public::parse(&record.ek_public).map_err(|e| e.to_string())?;
     let ak = AttestationKey::parse(&record.ak_public).map_err(|e| e.to_string())?;
     check_ak(ak.public()).map_err(|e| e.to_string())?;
-    let certificate = ek_certificate(&record.ek_certificates, &ek);
-    let certificate = certificate.map_err(|f| f.seen.unwrap_or(f.checked))?;
-    Ok((ak, ek, certificate))
+    Ok((ak, ek))
 }
 
 /// Clocks of validator and verifier may differ a little.
@@ -273,5 +273,63 @@ fn ek_kind(ek: &Public) -> String {
     match ek.kind() {
         assay_tpm::KeyKind::Rsa { modulus, .. } => format!("RSA-{}", modulus.len() * 8),
         assay_tpm::KeyKind::Ecc { curve, .. } => format!("ECC {curve}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity_of(own: TpmClass, hardware: bool, said: TpmClass, pinned: bool) -> u8 {
+        let record = EnrolmentRecord {
+            node: Digest([1; 32]),
+            ek_public: vec![],
+            ek_certificates: vec![],
+            ak_public: vec![],
+            class: said,
+            model: String::new(),
+            firmware_version: 1,
+            reset_count: 0,
+            issued_ms: 0,
+            expires_ms: 0,
+            ek_chain: vec![],
+            platform_certificates: vec![],
+            device_certificates: vec![],
+            owner: None,
+            firmware: vec![],
+        };
+        let mut trust = Trust::of(assay_wire::Network::new("test"));
+        trust.pinned_nodes.extend(pinned.then_some(record.node));
+        let judged = Judged { class: own, authority: None, hardware, machine: Default::default() };
+        identity(&record, &judged, &trust)
+    }
+
+    #[test]
+    fn only_vouched_hardware_is_i2_and_only_a_pin_is_i1() {
+        use TpmClass::{Discrete, Firmware, Unknown, Virtual};
+        assert_eq!(identity_of(Discrete, true, Discrete, false), 2);
+        assert_eq!(identity_of(Firmware, true, Firmware, false), 2);
+        assert_eq!(identity_of(Discrete, false, Discrete, false), 0, "nobody vouches");
+        assert_eq!(identity_of(Discrete, false, Discrete, true), 1);
+        assert_eq!(identity_of(Unknown, false, Unknown, true), 1);
+        assert_eq!(identity_of(Virtual, true, Discrete, true), 0, "virtual is I0, pinned or not");
+        assert_eq!(identity_of(Discrete, true, Virtual, true), 0, "so says the record");
+        assert_eq!(identity_of(Discrete, true, Unknown, false), 0);
+    }
+
+    #[test]
+    fn a_record_can_only_lower_a_class() {
+        use TpmClass::{Discrete, Firmware, Unknown, Virtual};
+        for (own, record, seen) in [
+            (Discrete, Discrete, Discrete),
+            (Discrete, Virtual, Virtual),
+            (Virtual, Discrete, Virtual),
+            (Unknown, Virtual, Virtual),
+            (Discrete, Unknown, Unknown),
+            (Unknown, Discrete, Unknown),
+            (Firmware, Discrete, Firmware),
+        ] {
+            assert_eq!(lower(own, record), seen, "{own:?} {record:?}");
+        }
     }
 }

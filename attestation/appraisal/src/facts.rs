@@ -33,6 +33,15 @@ pub struct NodeFacts {
     pub tpm_model: String,
     /// Key type of the EK.
     pub ek: String,
+    /// The pinned authority that vouches for the EK.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub authority: Option<String>,
+    /// Machines that pinned authorities say it is in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub platforms: Vec<String>,
+    /// Devices that pinned authorities say its keys are of.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<String>,
     /// Name of the validator that enrolled it.
     pub enrolled_by: String,
     /// Unix time in ms.
@@ -87,6 +96,8 @@ pub struct BootFacts {
     pub log_bytes: usize,
     /// Events in it.
     pub events: usize,
+    /// Records of the userspace log.
+    pub userspace_records: usize,
     /// PCRs that the log explains.
     pub pcrs_replayed: usize,
     /// Secure Boot, when the log says.
@@ -95,6 +106,15 @@ pub struct BootFacts {
     /// What the firmware calls itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub firmware: Option<String>,
+    /// Authenticode SHA-256 digests of what was booted, in order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub applications: Vec<String>,
+    /// The release that the boot matches.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub release: Option<String>,
+    /// Entries of the IMA log that the TPM vouches for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ima_entries: Option<usize>,
 }
 
 /// What a claim proves about time. Powered and reachable are different numbers.

@@ -8,8 +8,7 @@
 //! Trust boundary: evidence is hostile; the trust file and the policy are the
 //! verifier's own. What a node says about itself can only lower an axis.
 //!
-//! Not here: I/O, clocks, storage, and any judgement of a release's reference
-//! values or a vendor's certificate chain: without them no node is above I1 and P0.
+//! Not here: I/O, clocks, storage.
 #![forbid(unsafe_code)]
 
 mod advice;
@@ -26,16 +25,24 @@ mod enrol;
 mod facts;
 mod finding;
 mod firmware;
+mod ima;
 mod job;
+mod machine;
 mod measure;
+mod platform;
 mod policy;
 mod policy_cbor;
 mod policy_file;
+mod releases;
 mod revoked;
 mod session;
 mod state;
 mod telemetry;
+mod threshold;
 mod trust;
+#[cfg(test)]
+#[path = "../../x509/tests/world/mod.rs"]
+mod world;
 
 pub use advice::advice;
 pub use appraise::{Appraisal, PolicyRef, Report, Validity, appraise};
@@ -48,7 +55,8 @@ pub use facts::{BootFacts, Facts, GapFacts, GpuUse, JobFacts, NodeFacts, Session
 pub use finding::{EventRef, Finding, Severity, Verdict};
 pub use firmware::firmware_changed;
 pub use policy::{Policy, ReleaseRule};
-pub use revoked::{ListFault, newer, revocation};
+pub use releases::{RELEASE_NETWORK, ReleaseError, TrustedRelease};
+pub use revoked::{ListFault, RecordRef, newer, revocation};
 pub use session::{OpenSession, open_session};
 pub use state::{State, StateError};
-pub use trust::{Trust, TrustError, TrustedValidator};
+pub use trust::{ReleaseSigner, Trust, TrustError, TrustedCa, TrustedValidator, Vendors};

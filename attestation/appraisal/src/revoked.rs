@@ -13,35 +13,52 @@ const REVOKED: Check = Check {
     checked: "no trusted validator has taken the record or the node back",
 };
 
+/// An enrolment record, as far as revocations name it.
+#[derive(Debug, Clone, Copy)]
+pub struct RecordRef<'a> {
+    /// The node.
+    pub node: &'a Digest,
+    /// The record's envelope hash.
+    pub hash: &'a Digest,
+    /// Id of the validator that issued it.
+    pub issuer: &'a Digest,
+    /// When, in Unix ms.
+    pub issued_ms: u64,
+}
+
 /// The first revocation of this node or of the record with this envelope hash that is in force.
 ///
 /// Lists are read in the order of their validators' ids; only those of validators in the trust file count.
+/// What a validator took back it may give again: its entry does not speak against a record that it issued
+/// itself later. No other validator's record lifts it.
 pub fn revocation<'a>(
-    node: &Digest,
-    record: &Digest,
+    record: RecordRef<'_>,
     trust: &Trust,
     state: &'a State,
     now_ms: u64,
 ) -> Option<&'a Revocation> {
     let trusted = state.revocations.iter().filter(|(validator, _)| trust.validators.contains_key(validator));
-    let names = |entry: &&Revocation| match entry.kind {
-        RevokedKind::Node => entry.digest == *node,
-        RevokedKind::Record => entry.digest == *record,
+    let names = |entry: &Revocation| match entry.kind {
+        RevokedKind::Node => entry.digest == *record.node,
+        RevokedKind::Record => entry.digest == *record.hash,
     };
-    trusted.flat_map(|(_, list)| &list.entries).filter(names).find(|entry| entry.at_ms <= now_ms)
+    let stands = |by: &Digest, entry: &Revocation| {
+        names(entry) && entry.at_ms <= now_ms && !(by == record.issuer && entry.at_ms < record.issued_ms)
+    };
+    let entries = trusted.flat_map(|(by, list)| list.entries.iter().map(move |entry| (by, entry)));
+    entries.filter(|(by, entry)| stands(by, entry)).map(|(_, entry)| entry).next()
 }
 
 /// Records whether an enrolment record still counts; a fatal finding when it does not.
 pub(crate) fn check_revoked(
-    node: &Digest,
-    record: &Digest,
+    record: RecordRef<'_>,
     trust: &Trust,
     state: &State,
     now_ms: u64,
     findings: &mut Findings,
 ) -> bool {
     let lists = state.revocations.keys().filter(|id| trust.validators.contains_key(id)).count();
-    let Some(entry) = revocation(node, record, trust, state, now_ms) else {
+    let Some(entry) = revocation(record, trust, state, now_ms) else {
         findings.pass(REVOKED, format!("{lists} lists of {} validators", trust.validators.len()));
         return true;
     };
@@ -95,6 +112,34 @@ mod tests {
 
     fn list(number: u64, entries: &[u8]) -> RevocationList {
         RevocationList { number, issued_ms: 0, entries: entries.iter().map(|n| entry(*n)).collect() }
+    }
+
+    #[test]
+    fn a_validator_gives_again_what_it_took_back_itself() {
+        use crate::trust::TrustedValidator;
+        use assay_wire::{Network, SigningKey};
+        let trusted = |seed: u8| {
+            let key = SigningKey::from_seed(&[seed; 32]).verifying_key();
+            (key.validator_id(), TrustedValidator { name: "v".into(), operator: "o".into(), key })
+        };
+        let (a, b, c) = (trusted(1), trusted(2), trusted(3));
+        let (by, other, stranger) = (a.0, b.0, c.0);
+        let trust = Trust { validators: [a, b].into(), ..Trust::of(Network::new("n")) };
+        let (node, hash) = (Digest([7; 32]), Digest([8; 32]));
+        let list = RevocationList {
+            entries: vec![Revocation { kind: RevokedKind::Node, digest: node, ..entry(0) }],
+            ..list(1, &[])
+        };
+        let stands = |by: Digest, issuer: &Digest, issued_ms, now_ms| {
+            let state = State { revocations: [(by, list.clone())].into(), ..State::default() };
+            revocation(RecordRef { node: &node, hash: &hash, issuer, issued_ms }, &trust, &state, now_ms)
+                .is_some()
+        };
+        assert!(stands(by, &by, 5, 9), "issued no later than it was taken back");
+        assert!(!stands(by, &by, 6, 9), "issued again");
+        assert!(stands(by, &other, 6, 9), "another validator's record lifts nothing");
+        assert!(!stands(by, &by, 1, 4), "not yet");
+        assert!(!stands(stranger, &by, 1, 9), "not in the trust file");
     }
 
     #[test]

@@ -13,9 +13,12 @@ use crate::boot::appraise_boot;
 use crate::enrol::{Enrolled, appraise_record, is_session_selection};
 use crate::facts::{BootFacts, Facts, NodeFacts, SessionFacts};
 use crate::finding::{Check, Finding, Findings, Severity};
-use crate::firmware::judge_floor;
+use crate::firmware::{firmware_changed, judge_floor};
+use crate::ima::appraise_ima;
+use crate::platform::judge_platform;
 use crate::policy::Policy;
 use crate::state::State;
+use crate::threshold::judge_threshold;
 use crate::trust::Trust;
 
 const FORM: Check = Check { id: "evidence.form", spec: "DESIGN 4.6", checked: "the evidence decodes" };
@@ -165,17 +168,19 @@ pub(crate) fn appraise_evidence(
     let enrolled = appraise_record(&evidence.enrolment, basis, findings)?;
     let belongs = findings.equal(ENROLMENT, enrolled.hash, start.enrolment)
         && findings.equal(SAME_NODE, enrolled.record.node, start.node);
-    if !belongs {
+    if !belongs || !judge_threshold(&evidence, &enrolled, basis, findings) {
         return None;
     }
     let (attest, opened) = attestations(&evidence, &id, &enrolled.ak, findings)?;
     let covered = findings.equal(LOGS, evidence.logs.digest(), start.boot_logs);
-    let boot =
-        if covered { appraise_boot(&evidence.logs, &evidence.pcrs, findings) } else { BootFacts::default() };
+    let (boot, platform) = match covered {
+        true => booted(&evidence, &enrolled, basis, findings),
+        false => (BootFacts::default(), 0),
+    };
     judge_simulated(start, basis.policy, findings);
     judge_floor(&enrolled.record.model, opened.firmware_version, basis.policy, findings);
     let facts = session_facts(start, &id, &opened, boot);
-    let axes = axes(&enrolled, start);
+    let axes = axes(&enrolled, start, platform);
     let context = AnchorContext { session: id, pcr_digest: attest.quote().ok()?.pcr_digest.clone(), opened };
     let open = OpenSession {
         id,
@@ -232,10 +237,37 @@ fn selection_text(selection: &[PcrSelection]) -> String {
     if banks.is_empty() { "nothing".to_owned() } else { banks.join(" ") }
 }
 
-fn axes(enrolled: &Enrolled, start: &SessionStart) -> Axes {
-    let identity = if start.simulated.contains(&Simulated::Tpm) { 0 } else { enrolled.identity };
-    // P1 needs a release's reference values, G1 a P2 platform; neither is in a trust file yet.
-    Axes { identity, platform: 0, gpu: 0 }
+/// The boot's facts, and how far it takes axis P.
+fn booted(
+    evidence: &Evidence,
+    enrolled: &Enrolled,
+    basis: Basis<'_>,
+    findings: &mut Findings,
+) -> (BootFacts, u8) {
+    let (mut facts, booted) = appraise_boot(&evidence.logs, &evidence.pcrs, findings);
+    let identity = identity(enrolled, &evidence.session);
+    let platform = booted.as_ref().map(|booted| judge_platform(booted, identity, basis, findings));
+    let (record, state) = (&enrolled.record, basis.state);
+    let owners = u32::try_from(basis.trust.firmware_owners).unwrap_or(u32::MAX);
+    for finding in firmware_changed(&record.node, &record.firmware, &evidence.pcrs, state, owners) {
+        findings.push(finding);
+    }
+    appraise_ima(evidence, &enrolled.ak, booted.as_ref(), &mut facts, findings);
+    facts.release = platform.as_ref().and_then(|platform| platform.release.clone());
+    // A log that a generator wrote is nobody's boot.
+    let simulated = evidence.session.simulated.contains(&Simulated::BootLog);
+    (facts, platform.filter(|_| !simulated).map_or(0, |platform| platform.level))
+}
+
+/// Axis I: the node's own word can lower it.
+fn identity(enrolled: &Enrolled, start: &SessionStart) -> u8 {
+    if start.simulated.contains(&Simulated::Tpm) { 0 } else { enrolled.identity }
+}
+
+fn axes(enrolled: &Enrolled, start: &SessionStart, platform: u8) -> Axes {
+    let simulated = start.simulated.contains(&Simulated::Gpu) || start.gpus.iter().any(|gpu| gpu.simulated);
+    let claimed = platform == 2 && !start.gpus.is_empty() && !simulated;
+    Axes { identity: identity(enrolled, start), platform, gpu: u8::from(claimed) }
 }
 
 fn fresh(start: &SessionStart, challenge: Option<&Digest>, findings: &mut Findings) {

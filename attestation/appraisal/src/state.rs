@@ -133,15 +133,7 @@ mod tests {
             let key = SigningKey::from_seed(&[*seed; 32]).verifying_key();
             (key.validator_id(), TrustedValidator { name: "v".into(), operator: format!("o{seed}"), key })
         };
-        Trust {
-            network: Network::new("n"),
-            policy: "open".into(),
-            validators: seeds.iter().map(validator).collect(),
-            receipt_threshold: 1,
-            beacon_period_ms: 5_000,
-            anchor_per_mille: 250,
-            pinned_nodes: BTreeSet::new(),
-        }
+        Trust { validators: seeds.iter().map(validator).collect(), ..Trust::of(Network::new("n")) }
     }
 
     fn seal<T: Encode<()>>(seed: u8, kind: Kind, message: &T) -> Vec<u8> {

@@ -29,7 +29,7 @@ fn ids(text: &str, before: &str) -> BTreeSet<String> {
 
 fn used() -> BTreeSet<String> {
     let code = source("src") + &source("../validator/src");
-    let made = ["id:\"", "refuse(\"", "Finding::new(\"", "Finding::fatal(\""];
+    let made = ["id:\"", "check(\"", "=>(\"", "refuse(\"", "Finding::new(\"", "Finding::fatal(\""];
     let mut used: BTreeSet<_> = made.iter().flat_map(|before| ids(&code, before)).collect();
     // The rules of GPU counters carry their ids themselves.
     used.extend(ids(&source("../gpu/src"), "=>\"").into_iter().filter(|id| id.starts_with("gpu.")));

@@ -278,6 +278,16 @@ mod tests {
     }
 
     #[test]
+    fn an_entry_is_covered_to_its_last_byte() {
+        let data = variable(EFI_IMAGE_SECURITY_DATABASE, "db", &[1; 48]);
+        let digest = crate::alg::sha256(&data[..data.len() - 1]);
+        let mut writer = good();
+        writer.event(7, EV_EFI_VARIABLE_AUTHORITY, digest, &data).unwrap();
+        let state = read(writer);
+        assert_eq!((state.authorities.len(), state.other.len()), (1, 1));
+    }
+
+    #[test]
     fn modes_count_where_they_are_measured_early() {
         let mut writer = LogWriter::new();
         let kind = EV_EFI_VARIABLE_DRIVER_CONFIG;

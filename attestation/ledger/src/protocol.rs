@@ -23,6 +23,9 @@ pub const SESSION: &str = "/v1/session";
 /// POST [`Records`]: [`Accepted`].
 pub const RECORDS: &str = "/v1/records";
 
+/// GET: the validator's [`crate::revocation::RevocationList`], as an envelope.
+pub const REVOCATIONS: &str = "/v1/revocations";
+
 /// The most bytes of envelopes in one [`Records`].
 pub const RECORDS_BYTES: usize = 256 << 10;
 /// The most envelopes in one [`Records`].

@@ -139,6 +139,17 @@ pub fn time_extra_data(id: &Digest) -> Digest {
     hash(Domain::SessionTime, &[&id.0])
 }
 
+/// `extraData` of the quote over [`IMA_PCR`] that comes with an IMA log.
+///
+/// It is taken before the log is read, and the log before the session's body is made: the log may
+/// hold more than the PCR, never less, and the session's id covers it.
+pub fn ima_extra_data(challenge: &Digest, node: &Digest) -> Digest {
+    hash(Domain::ImaQuote, &[&challenge.0, &node.0])
+}
+
+/// The PCR that Linux's IMA extends. It moves with every file that is measured, so it is quoted apart.
+pub const IMA_PCR: u8 = 10;
+
 /// The logs behind the quoted PCRs, raw as the kernel and systemd give them.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Encode, Decode)]
 #[cbor(map)]
@@ -211,6 +222,21 @@ pub struct Evidence {
     /// Envelopes of further enrolment records of the same EK and AK, by other validators.
     #[n(6)]
     pub further: Vec<ByteVec>,
+    /// PCR 10 as it was quoted, when the logs hold one of IMA.
+    #[n(7)]
+    pub ima: Option<ImaQuote>,
+}
+
+/// [`IMA_PCR`] of the SHA-256 bank, and a quote over it alone with `extraData` = [`ima_extra_data`].
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+#[cbor(map)]
+pub struct ImaQuote {
+    /// The quote.
+    #[n(0)]
+    pub quote: Attested,
+    /// The value.
+    #[n(1)]
+    pub value: Digest,
 }
 
 /// An orderly end; the payload of an envelope of kind `session-end`.

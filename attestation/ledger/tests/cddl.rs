@@ -14,7 +14,7 @@ use assay_ledger::protocol::{Accepted, ChallengeRequest, Records, Refusal, Sessi
 use assay_ledger::receipt::{BeatReceipt, Subject};
 use assay_ledger::revocation::{Revocation, RevocationList, RevokedKind};
 use assay_ledger::session::{
-    Attested, BootLogs, Evidence, Head, Machine, PcrValue, SessionEnd, SessionStart, Simulated,
+    Attested, BootLogs, Evidence, Head, ImaQuote, Machine, PcrValue, SessionEnd, SessionStart, Simulated,
 };
 use assay_wire::{Digest, Envelope, Kind, Network, SigningKey, VerifyingKey, cbor};
 use minicbor::Encode;
@@ -158,6 +158,7 @@ fn session() {
         pcrs: vec![PcrValue { pcr: 0, value: D }, PcrValue { pcr: 23, value: D }],
         logs,
         further: vec![vec![1; 300].into()],
+        ima: Some(ImaQuote { quote: attested(), value: D }),
     };
     holds("evidence", &evidence);
     holds("session-end", &SessionEnd { seq: 0, head: D, mono_ms: 1 });

@@ -15,9 +15,9 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::config::{Config, Home};
-use crate::error::{Error, chain, read_file};
+use crate::error::{Error, chain};
 use crate::server::Service;
-use crate::{civil, ear, init, inspect, logger, nodes, report, text, verify};
+use crate::{admin, civil, ear, init, inspect, logger, nodes, report, text, verify};
 
 /// The network's side of Assay: checks what machines say of themselves.
 #[derive(Debug, Parser)]
@@ -36,11 +36,14 @@ enum Command {
     /// Check exported files, offline.
     Verify(VerifyArgs),
     /// Show what a file says, without believing it.
-    Inspect(InspectArgs),
+    Inspect(inspect::InspectArgs),
     /// List the nodes that a validator knows.
     Nodes(NodesArgs),
     /// Show a claim as one page.
     Report(ReportArgs),
+    /// Look after a validator.
+    #[command(flatten)]
+    Admin(admin::command::Command),
 }
 
 #[derive(Debug, Args)]
@@ -136,15 +139,6 @@ struct VerifyArgs {
 }
 
 #[derive(Debug, Args)]
-struct InspectArgs {
-    /// A file that holds one envelope of any kind.
-    file: PathBuf,
-    /// Print JSON.
-    #[arg(long)]
-    json: bool,
-}
-
-#[derive(Debug, Args)]
 struct NodesArgs {
     /// Directory of the validator.
     #[arg(long)]
@@ -195,13 +189,14 @@ fn dispatch(command: Command) -> Result<bool, Error> {
         Command::Init(args) => run_init(args).map(|()| true),
         Command::Serve(args) => run_serve(&args).map(|()| true),
         Command::Verify(args) => run_verify(&args),
-        Command::Inspect(args) => run_inspect(&args),
+        Command::Inspect(args) => inspect::run(&args),
         Command::Nodes(args) => run_nodes(&args).map(|()| true),
         Command::Report(args) => run_report(&args),
+        Command::Admin(command) => admin::command::run(command),
     }
 }
 
-fn print_json(value: &Value) -> Result<(), Error> {
+pub(crate) fn print_json(value: &Value) -> Result<(), Error> {
     let mut out = io::stdout().lock();
     serde_json::to_writer_pretty(&mut out, value)
         .map_err(io::Error::from)
@@ -295,21 +290,8 @@ fn run_verify(args: &VerifyArgs) -> Result<bool, Error> {
     Ok(checked.iter().all(verify::Checked::accepted))
 }
 
-fn run_inspect(args: &InspectArgs) -> Result<bool, Error> {
-    let content = match inspect::inspect(&read_file(&args.file)?) {
-        Ok(content) => content,
-        Err(error) => return undecodable(&args.file, &error),
-    };
-    match args.json {
-        true => print_json(&content)?,
-        false => inspect::print(&mut io::stdout().lock(), &args.file.display().to_string(), &content)
-            .map_err(Error::Output)?,
-    }
-    Ok(true)
-}
-
-fn undecodable(file: &Path, error: &assay_wire::WireError) -> Result<bool, Error> {
-    let line = text::plain(&format!("{}: {error}", file.display()));
+pub(crate) fn undecodable(file: &Path, error: &dyn std::error::Error) -> Result<bool, Error> {
+    let line = text::plain(&format!("{}: {}", file.display(), chain(error)));
     writeln!(io::stderr().lock(), "{line}").map_err(Error::Output)?;
     Ok(false)
 }

@@ -58,6 +58,11 @@ impl Home {
         self.0.join("validator.db")
     }
 
+    /// The socket for orders of whoever runs the validator.
+    pub fn admin(&self) -> PathBuf {
+        self.0.join("admin.sock")
+    }
+
     /// Held by the process that serves the directory.
     pub fn lock(&self) -> PathBuf {
         self.0.join("lock")
@@ -75,6 +80,32 @@ pub struct Config {
     /// How much strangers may ask for.
     #[serde(default)]
     pub limits: Limits,
+    /// When two sessions are on one TPM.
+    #[serde(default)]
+    pub twins: Twins,
+}
+
+/// When two sessions of different nodes are on one TPM.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Twins {
+    /// The most that two power-on instants may differ to be one, in ms.
+    pub tolerance_ms: u64,
+    /// Seconds after its last record for which an open session counts as live.
+    pub live_s: u64,
+}
+
+impl Default for Twins {
+    fn default() -> Self {
+        Self { tolerance_ms: 1000, live_s: 600 }
+    }
+}
+
+impl Twins {
+    fn fault(&self) -> Option<&'static str> {
+        let good = (1..=60_000).contains(&self.tolerance_ms) && (1..=86_400).contains(&self.live_s);
+        (!good).then_some("twins: tolerance_ms between 1 and 60000, live_s between 1 and 86400")
+    }
 }
 
 /// How much strangers may ask for.
@@ -97,6 +128,14 @@ pub struct Limits {
     pub challenges: usize,
     /// MiB of request bodies in memory at the same time.
     pub body_memory_mib: u32,
+    /// Connections of one address (IPv6: one /64) at the same time.
+    pub address_connections: usize,
+    /// New connections, enrolments, nonces and sessions together that one address may ask for per minute.
+    pub address_per_minute: u32,
+    /// What all addresses together may ask for per second.
+    pub total_per_second: u32,
+    /// Seconds for which a node keeps an AK before another may take its place.
+    pub ak_change_s: u64,
 }
 
 impl Default for Limits {
@@ -110,6 +149,10 @@ impl Default for Limits {
             challenge_s: 120,
             challenges: 4096,
             body_memory_mib: 64,
+            address_connections: 256,
+            address_per_minute: 1200,
+            total_per_second: 200,
+            ak_change_s: 3600,
         }
     }
 }
@@ -132,6 +175,12 @@ impl Limits {
         if !(1..=65_536).contains(&self.connections) || !(1..=1_048_576).contains(&self.challenges) {
             return Some("limits: connections up to 65536, challenges up to 1048576, neither 0");
         }
+        if self.address_connections == 0 || self.address_per_minute == 0 || self.total_per_second == 0 {
+            return Some("limits: address_connections, address_per_minute and total_per_second are not 0");
+        }
+        if self.ak_change_s > 2_592_000 {
+            return Some("limits.ak_change_s: at most 2592000");
+        }
         // One body of the largest kind must fit, or none of them ever would.
         (!(8..=4096).contains(&self.body_memory_mib)).then_some("limits.body_memory_mib: between 8 and 4096")
     }
@@ -148,7 +197,7 @@ impl Config {
         if parsed.schema != 1 {
             return Err(config("schema: this version reads schema 1".to_owned()));
         }
-        match parsed.limits.fault() {
+        match parsed.limits.fault().or_else(|| parsed.twins.fault()) {
             Some(fault) => Err(config(fault.to_owned())),
             None => Ok(parsed),
         }
@@ -179,7 +228,21 @@ impl Config {
              # Nonces that may be outstanding; more are refused.\n\
              challenges = {}\n\
              # MiB of request bodies in memory at the same time.\n\
-             body_memory_mib = {}\n",
+             body_memory_mib = {}\n\
+             # Connections of one address (IPv6: one /64) at the same time.\n\
+             address_connections = {}\n\
+             # New connections, enrolments, nonces and sessions that one address may ask for per minute,\n\
+             # counted before any signature is looked at; a fifth of it may come at once.\n\
+             address_per_minute = {}\n\
+             # What all addresses together may ask for per second.\n\
+             total_per_second = {}\n\
+             # Seconds for which a node keeps an AK before another may take its place.\n\
+             ak_change_s = {}\n\n\
+             [twins]\n\
+             # The most that two power-on instants may differ to be one TPM's, in ms.\n\
+             tolerance_ms = {}\n\
+             # Seconds after its last record for which an open session counts as live.\n\
+             live_s = {}\n",
             d.connections,
             d.handshake_s,
             d.header_s,
@@ -188,6 +251,12 @@ impl Config {
             d.challenge_s,
             d.challenges,
             d.body_memory_mib,
+            d.address_connections,
+            d.address_per_minute,
+            d.total_per_second,
+            d.ak_change_s,
+            Twins::default().tolerance_ms,
+            Twins::default().live_s,
         )
     }
 }
@@ -209,7 +278,7 @@ mod tests {
     #[test]
     fn the_template_is_the_defaults() {
         let config = load(&template()).unwrap();
-        assert_eq!(config.limits, Limits::default());
+        assert_eq!((config.limits, config.twins), (Limits::default(), Twins::default()));
         assert_eq!(config.listen.port(), 7443);
     }
 
@@ -223,6 +292,10 @@ mod tests {
             ("challenges = 4096", "challenges = 0"),
             ("idle_s = 150", "idle_s = 0"),
             ("body_memory_mib = 64", "body_memory_mib = 1"),
+            ("address_per_minute = 1200", "address_per_minute = 0"),
+            ("ak_change_s = 3600", "ak_change_s = 9999999"),
+            ("tolerance_ms = 1000", "tolerance_ms = 0"),
+            ("live_s = 600", "live_s = 99999"),
             ("127.0.0.1:7443", "localhost"),
         ] {
             assert!(template().contains(from), "{from}");

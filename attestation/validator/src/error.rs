@@ -112,6 +112,15 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
+    /// The process that serves the directory could not be asked.
+    #[error("cannot ask the service at {}", path.display())]
+    Admin {
+        /// Its socket.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// A thread, the runtime or a signal handler could not be started.
     #[error("cannot start {what}")]
     Start {
@@ -177,12 +186,17 @@ pub fn chain(error: &dyn std::error::Error) -> String {
 
 /// A whole file of at most an envelope's size.
 pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Error> {
+    read_up_to(path, limits::ENVELOPE)
+}
+
+/// A whole file of at most `limit` bytes.
+pub(crate) fn read_up_to(path: &Path, limit: usize) -> Result<Vec<u8>, Error> {
     let failed = |source| Error::ReadFile { path: path.to_owned(), source };
     let mut bytes = Vec::new();
-    let limit = u64::try_from(limits::ENVELOPE).unwrap_or(u64::MAX);
-    File::open(path).and_then(|file| file.take(limit + 1).read_to_end(&mut bytes)).map_err(failed)?;
-    match bytes.len() > limits::ENVELOPE {
-        true => Err(Error::FileTooLarge { path: path.to_owned(), limit: limits::ENVELOPE }),
+    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes)).map_err(failed)?;
+    match bytes.len() > limit {
+        true => Err(Error::FileTooLarge { path: path.to_owned(), limit }),
         false => Ok(bytes),
     }
 }

@@ -99,13 +99,12 @@ fn refuse_to_overwrite(home: &Home) -> Result<(), Error> {
 fn trust_file(options: &Options, key: VerifyingKey, home: &Home) -> Result<String, Error> {
     let (name, operator) = (options.name.clone(), options.operator.clone());
     let trust = Trust {
-        network: Network::new(&options.network),
         policy: "development".to_owned(),
         validators: [(key.validator_id(), TrustedValidator { name, operator, key })].into(),
         receipt_threshold: 1,
         beacon_period_ms: options.beacon_period_ms,
         anchor_per_mille: options.anchor_per_mille,
-        pinned_nodes: Default::default(),
+        ..Trust::of(Network::new(&options.network))
     };
     let text = trust.to_toml();
     match Trust::parse(&text) {

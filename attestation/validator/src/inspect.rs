@@ -1,14 +1,27 @@
-//! `inspect`: what an envelope says, without believing any of it.
+//! `inspect`: what a file says, without believing any of it.
 //!
-//! Decodes any kind and shows it as names and values. No signature is looked at, and
-//! the output says so in its first line; a verdict is [`crate::verify`]'s.
+//! Decodes envelopes of any kind, boot logs, attestations, certificates and reference values, and shows
+//! them as names and values. What a file claims is not checked, and the page says so in its first line;
+//! only what it can prove by itself is (a signature under a key that is given too). A verdict is
+//! [`crate::verify`]'s.
 
+mod command;
+mod corim;
+mod ek_cert;
+mod eventlog;
+mod ima;
+mod manifest;
 mod message;
+mod page;
+mod quote;
+mod userspace;
 
 use std::io::{self, Write};
 
 use assay_wire::{Envelope, WireError};
 use serde_json::{Map, Value, json};
+
+pub(crate) use command::{InspectArgs, run};
 
 use crate::text::plain;
 

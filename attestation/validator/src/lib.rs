@@ -3,8 +3,8 @@
 //!
 //! Purpose: `assay-validator serve` enrols nodes, opens their sessions, keeps their
 //! records and signs beacons and receipts ([`server`], [`store`]); `verify`,
-//! `inspect` and `report` read exported files offline; `init` and `nodes` look after
-//! a validator ([`cli`]).
+//! `inspect` and `report` read exported files offline; `init`, `nodes`, `revoke` and
+//! their like look after a validator ([`cli`]).
 //!
 //! Trust boundary: whoever connects, and every file given to `verify` or `inspect`, is
 //! hostile. What they are worth is decided by `assay-appraisal`, which this crate
@@ -13,6 +13,7 @@
 //! Not here: rules of any kind about evidence; the node's half of the exchange.
 #![forbid(unsafe_code)]
 
+mod admin;
 mod beacon;
 /// RFC 3339 times in UTC, to and from Unix milliseconds.
 pub mod civil;
@@ -31,8 +32,10 @@ pub mod inspect;
 /// Log lines on standard error: time, level, message.
 pub mod logger;
 mod nodes;
+mod offences;
 /// Findings as a page that a person can act on: problems first, each with its next step.
 pub mod page;
+mod replay;
 /// `report`: a claim as one page for people.
 pub mod report;
 /// The service: HTTPS, with limits on everything a stranger can ask for.

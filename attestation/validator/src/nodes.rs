@@ -1,5 +1,6 @@
 //! `nodes`: what a validator knows of each node.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 
 use serde_json::{Value, json};
@@ -30,8 +31,8 @@ pub(crate) fn print(out: &mut impl Write, nodes: &[NodeOverview]) -> io::Result<
     }
     writeln!(
         out,
-        "{:64}  {:9}  {:10}  {:>8}  {:>7}  {:>5}  {:>8}  last seen",
-        "node", "tpm", "session", "beats", "anchors", "jobs", "offences"
+        "{:64}  {:9}  {:10}  {:>8}  {:>7}  {:>5}  {:>8}  {:20}  flags",
+        "node", "tpm", "session", "beats", "anchors", "jobs", "offences", "last seen"
     )?;
     for node in nodes {
         let (state, last) = match &node.newest {
@@ -41,9 +42,23 @@ pub(crate) fn print(out: &mut impl Write, nodes: &[NodeOverview]) -> io::Result<
         let class = plain(node.tpm_class.as_deref().unwrap_or("elsewhere"));
         writeln!(
             out,
-            "{}  {class:9}  {state:10}  {:>8}  {:>7}  {:>5}  {:>8}  {last}",
-            node.node, node.beats, node.anchors, node.jobs, node.offences
+            "{}  {class:9}  {state:10}  {:>8}  {:>7}  {:>5}  {:>8}  {last:20}  {}",
+            node.node,
+            node.beats,
+            node.anchors,
+            node.jobs,
+            node.offences,
+            flags(node)
         )?;
     }
     Ok(())
+}
+
+/// What stands out about a node: codes of findings that are more than information, each once.
+fn flags(node: &NodeOverview) -> String {
+    let own = [(node.revoked, "revoked"), (node.pinned, "pinned")];
+    let own = own.into_iter().filter_map(|(set, word)| set.then_some(word));
+    let found = node.findings.iter().filter(|one| one.severity != "info").map(|one| one.code.as_str());
+    let words: BTreeSet<&str> = own.chain(found).collect();
+    plain(&words.into_iter().collect::<Vec<_>>().join(" "))
 }

@@ -26,6 +26,8 @@ pub enum Domain {
     SessionQuote,
     /// `extraData` of the session's GetTime.
     SessionTime,
+    /// `extraData` of the quote over PCR 10, over challenge and node.
+    ImaQuote,
     /// `extraData` of an anchor's quote.
     AnchorQuote,
     /// `extraData` of an anchor's GetTime.
@@ -61,6 +63,7 @@ impl Domain {
             Self::EnrolProof => "assay/1/enrol-proof",
             Self::SessionQuote => "assay/1/session-quote",
             Self::SessionTime => "assay/1/session-time",
+            Self::ImaQuote => "assay/1/ima-quote",
             Self::AnchorQuote => "assay/1/anchor-quote",
             Self::AnchorTime => "assay/1/anchor-time",
             Self::AnchorSlot => "assay/1/anchor-slot",

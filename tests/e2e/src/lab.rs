@@ -68,13 +68,12 @@ impl Lab {
             (validator.id, TrustedValidator { name, operator, key: validator.key.verifying_key() })
         });
         let trust = Trust {
-            network: Network::new("lab"),
             policy: "development".into(),
             validators: trusted.collect(),
             receipt_threshold: threshold,
             beacon_period_ms: 5_000,
             anchor_per_mille: 250,
-            pinned_nodes: [].into(),
+            ..Trust::of(Network::new("lab"))
         };
         Self {
             validators,

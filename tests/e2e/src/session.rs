@@ -101,8 +101,8 @@ impl Lab {
         let (quote, pcrs) = node.attester.quote(&quote_extra_data(&id), &SESSION_PCRS);
         let time = node.attester.time(&time_extra_data(&id), self.mono_ms);
         let (enrolment, logs) = (node.record.clone(), node.logs.clone());
-        let further = Vec::new();
-        let mut evidence = Evidence { enrolment, session: start, quote, time, pcrs, logs, further };
+        let (further, ima) = (Vec::new(), None);
+        let mut evidence = Evidence { enrolment, session: start, quote, time, pcrs, logs, further, ima };
         before_signature(&mut evidence, &mut node.attester);
         let (records, network) = (SessionRecords::default(), self.trust.network.clone());
         let mut session = Session { id, evidence, records, seq: 0, head: id, seed, network };

@@ -170,13 +170,11 @@ fn trust(node: &Node) -> Trust {
         (validator.id, TrustedValidator { operator: name.clone(), name, key: validator.key() })
     };
     Trust {
-        network: node.network.clone(),
-        policy: String::new(),
         validators: node.validators.iter().map(trusted).collect(),
         receipt_threshold: node.validators.len(),
         beacon_period_ms: 1,
         anchor_per_mille: node.config.network.anchor_per_mille,
-        pinned_nodes: BTreeSet::new(),
+        ..Trust::of(node.network.clone())
     }
 }
 

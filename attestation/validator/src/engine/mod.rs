@@ -12,22 +12,35 @@
 
 mod challenge;
 mod enrol;
+mod keys;
+mod owner;
 mod records;
 mod session;
+mod state;
+#[cfg(test)]
+mod tests;
+mod twins;
 
+pub(crate) use keys::index_records;
+pub(crate) use state::{appraise_opening, result_bytes};
+
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
 use assay_appraisal::{Policy, Trust};
+use assay_ledger::ByteVec;
 use assay_ledger::beacon::Beacon;
 use assay_ledger::enrolment::{EnrolAnswer, EnrolRequest};
 use assay_ledger::protocol::{ChallengeRequest, Records, Refusal};
 use assay_ledger::receipt::BeatReceipt;
 use assay_ledger::session::Head;
-use assay_wire::{Digest, Envelope, Kind, SigningKey};
+use assay_wire::{Digest, Envelope, Kind, SigningKey, cbor};
 use tokio::sync::{mpsc, oneshot};
 
+use crate::admin::{self, Order};
 use crate::beacon::BeaconSource;
+use crate::config::Twins;
 use crate::error::{Error, chain};
 use crate::store::{Store, StoreError};
 use challenge::Challenges;
@@ -49,6 +62,10 @@ pub(crate) enum Request {
     Challenge(ChallengeRequest),
     Session(Box<Opening>),
     Records(Records),
+    /// This validator's revocation list.
+    Revocations,
+    /// From whoever holds the validator's directory; never from the node API.
+    Admin(Box<Order>),
 }
 
 /// Evidence as it came, with what decides how it is handled.
@@ -62,6 +79,14 @@ pub(crate) struct Opening {
     pub(crate) challenge: Digest,
     pub(crate) previous: Option<Head>,
     pub(crate) mono_ms: u64,
+    /// The enrolment record's envelope.
+    pub(crate) enrolment: Vec<u8>,
+    /// Envelopes of further records.
+    pub(crate) further: Vec<ByteVec>,
+    /// TPMS_ATTEST of the GetTime.
+    pub(crate) time: Vec<u8>,
+    /// PCR 0 as the evidence lists it.
+    pub(crate) pcr0: Option<Digest>,
 }
 
 /// A refusal with its HTTP status.
@@ -98,6 +123,12 @@ pub(crate) struct Parts {
     pub(crate) challenge_ms: u64,
     /// How many may be outstanding.
     pub(crate) challenges: usize,
+    /// The policy file's text.
+    pub(crate) policy_text: String,
+    /// The least time between two AKs of one node, in ms.
+    pub(crate) ak_change_ms: u64,
+    /// When two sessions are on one TPM.
+    pub(crate) twins: Twins,
 }
 
 impl std::fmt::Debug for Parts {
@@ -126,9 +157,11 @@ impl Handle {
 /// Starts the engine on a thread of its own.
 pub(crate) fn start(parts: Parts) -> Result<(Handle, JoinHandle<()>), Error> {
     let (sender, inbox) = mpsc::channel(QUEUE);
+    let mut engine = Engine::new(parts);
+    engine.read_pins()?;
     let thread = Builder::new()
         .name("engine".to_owned())
-        .spawn(move || Engine::new(parts).run(inbox))
+        .spawn(move || engine.run(inbox))
         .map_err(|source| Error::Start { what: "the engine", source })?;
     Ok((Handle(sender), thread))
 }
@@ -138,12 +171,17 @@ struct Engine {
     challenges: Challenges,
     /// The newest beacon: round and envelope. Emptied when a transaction fails.
     beacon: Option<(u64, Vec<u8>)>,
+    /// The revocation list's envelope. Emptied when the list or a transaction may have changed it.
+    revocations: Option<Vec<u8>>,
+    /// Nodes that the trust file pins; the trust in `parts` has those that were pinned by hand too.
+    file_pins: BTreeSet<Digest>,
 }
 
 impl Engine {
     fn new(parts: Parts) -> Self {
         let challenges = Challenges::new(parts.challenge_ms, parts.challenges);
-        Self { parts, challenges, beacon: None }
+        let file_pins = parts.trust.pinned_nodes.clone();
+        Self { parts, challenges, beacon: None, revocations: None, file_pins }
     }
 
     fn run(mut self, mut inbox: mpsc::Receiver<Job>) {
@@ -165,7 +203,7 @@ impl Engine {
         let failed = || Err(Refused::new(500, "validator.store", "the validator could not store this"));
         let answers = answers.unwrap_or_else(|error| {
             log::error!("{}", chain(&error));
-            self.beacon = None;
+            self.forget();
             replies.iter().map(|_| failed()).collect()
         });
         for (reply, answer) in replies.into_iter().zip(answers) {
@@ -183,12 +221,47 @@ impl Engine {
     fn answer(&mut self, request: Request) -> Result<Answer, StoreError> {
         match request {
             Request::Beacon => self.newest_beacon(),
-            Request::Enrol(request) => Ok(self.enrol(*request)),
+            Request::Enrol(request) => self.enrol(*request),
             Request::Answer(answer) => self.enrol_answer(&answer),
             Request::Challenge(request) => Ok(self.challenge(request)),
             Request::Session(opening) => self.open_session(&opening),
             Request::Records(records) => self.deliver(&records),
+            Request::Revocations => self.revocations().map(Ok),
+            Request::Admin(order) => self.admin(&order),
         }
+    }
+
+    /// Drops what was read before a transaction that was undone.
+    fn forget(&mut self) {
+        self.beacon = None;
+        self.revocations = None;
+        if let Err(error) = self.read_pins() {
+            log::error!("{}", chain(&error));
+        }
+    }
+
+    /// Trusts what the trust file pins and what was pinned by hand.
+    fn read_pins(&mut self) -> Result<(), StoreError> {
+        let by_hand = self.parts.store.pins()?;
+        self.parts.trust.pinned_nodes = self.file_pins.iter().copied().chain(by_hand).collect();
+        Ok(())
+    }
+
+    /// The revocation list, signed.
+    fn revocations(&mut self) -> Result<Vec<u8>, StoreError> {
+        if self.revocations.is_none() {
+            let list = self.parts.store.revocations()?;
+            self.revocations = Some(self.seal(Kind::Revocations, &list));
+        }
+        Ok(self.revocations.clone().unwrap_or_default())
+    }
+
+    /// Carries out an administrator's order.
+    fn admin(&mut self, order: &Order) -> Result<Answer, StoreError> {
+        let done = admin::apply(&self.parts.store, &self.parts.trust, order, self.now_ms())?;
+        self.revocations = None;
+        self.read_pins()?;
+        Ok(Ok(cbor::to_vec(&done)))
     }
 
     fn now_ms(&self) -> u64 {

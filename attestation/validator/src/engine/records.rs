@@ -14,6 +14,8 @@ use assay_ledger::receipt::{BeatReceipt, Subject};
 use assay_ledger::session::SessionEnd;
 use assay_wire::{Domain, Envelope, Kind, Network, WireError, cbor, hash};
 
+use super::session::closed;
+use super::twins::power;
 use super::{Answer, Engine, Refused};
 use crate::store::{Offence, SessionRow, State, Store, StoreError};
 
@@ -28,13 +30,20 @@ impl Engine {
             let message = "this validator has no such session; open one";
             return Ok(Err(Refused::new(404, "session.unknown", message)));
         };
+        if let Some(code) = &row.closed {
+            return Ok(Err(closed(code)));
+        }
         let now_ms = self.now_ms();
         let network = &self.parts.trust.network;
         let envelopes: Vec<&[u8]> = records.envelopes.iter().map(|bytes| bytes.as_slice()).collect();
-        let mut delivery = Delivery { store, network, now_ms, row, beats: Vec::new(), others: Vec::new() };
+        let (beats, others, times) = (Vec::new(), Vec::new(), Vec::new());
+        let mut delivery = Delivery { store, network, now_ms, row, beats, others, times };
         let (count, refusal) = delivery.take_all(&envelopes)?;
         if count > 0 {
             store.update_session(&delivery.row, now_ms)?;
+        }
+        for time in &delivery.times {
+            self.follow_power(&delivery.row, time, now_ms)?;
         }
         if let Some(refusal) = &refusal {
             let (session, node) = (delivery.row.id.short(), delivery.row.node.short());
@@ -44,6 +53,23 @@ impl Engine {
         let receipts = given.map(|receipt| self.receipt(receipt).into()).collect();
         let count = u32::try_from(count).unwrap_or(u32::MAX);
         Ok(Ok(cbor::to_vec(&Accepted { count, receipts, refusal })))
+    }
+
+    /// A new anchor tells the TPM's time again. Its session is still receipted; the next record of one
+    /// that is closed now is refused.
+    fn follow_power(&self, row: &SessionRow, time: &[u8], now_ms: u64) -> Result<(), StoreError> {
+        let store = &self.parts.store;
+        let Some(last) = store.power(row.number)? else { return Ok(()) };
+        let Some(power) = power(time, now_ms, Some(&last)) else { return Ok(()) };
+        store.set_power(row.number, &power)?;
+        // A session that another took the place of delivers late: its anchors say when they came, not more.
+        if row.state != State::Open {
+            return Ok(());
+        }
+        if self.find_twins(&row.node, &power, now_ms)?.is_some_and(|found| found.this) {
+            store.close_session(row.number, "session.twin")?;
+        }
+        Ok(())
     }
 }
 
@@ -55,6 +81,8 @@ struct Delivery<'a> {
     /// One receipt for each time at which beats of this delivery came first.
     beats: Vec<BeatReceipt>,
     others: Vec<BeatReceipt>,
+    /// GetTimes of new anchors.
+    times: Vec<Vec<u8>>,
 }
 
 /// Looks at a new record: its place in the chain, or why it can't be taken.
@@ -223,6 +251,9 @@ impl Delivery<'_> {
         let checked = AttestationKey::parse(&self.row.ak_public)
             .map_err(|error| error.to_string())
             .and_then(|ak| anchor.check(&ak, &self.row.context).map_err(|error| error.to_string()));
+        if checked.is_ok() {
+            self.times.push(anchor.time.attest.clone());
+        }
         Ok(checked.map(|_| anchor.seq).map_err(|error| fault("ledger.anchor", error)))
     }
 

@@ -1,16 +1,53 @@
 //! Opening a session: nonce, evidence, receipt.
+//!
+//! A node has one open session: a newer one takes its place. Counters of the TPM are
+//! information here. A reboot is a higher `resetCount`; after a power cut `safe` is 0 and
+//! `clock` lower than before, which is a reboot like any other, for only `time` is counted on.
 
-use assay_appraisal::{Appraisal, OpenSession, Severity, State, open_session};
+use assay_appraisal::{Appraisal, OpenSession, Severity, State};
+use assay_ledger::enrolment::{EnrolmentRecord, TpmClass};
 use assay_ledger::protocol::{ChallengeRequest, SessionChallenge};
 use assay_ledger::receipt::{BeatReceipt, Subject};
 use assay_ledger::session::Head;
-use assay_wire::cbor;
+use assay_wire::{Digest, Envelope, Kind, cbor};
 
 use super::challenge::Pending;
 use super::enrol::{no_randomness, no_room, refused, unknown_nonce};
+use super::state::{StateOf, appraise_opening, result_bytes, state_for};
+use super::twins::{power, template, twin};
 use super::{Answer, Engine, Opening, Refused};
 use crate::beacon::random;
-use crate::store::{NewSession, SessionRow, StoreError};
+use crate::store::{NewSession, Power, SessionRow, StoreError, StoredAppraisal};
+
+/// A record in evidence, not yet believed.
+struct Carried {
+    hash: Digest,
+    /// Who issued it and when, by its own word.
+    issuer: Digest,
+    issued_ms: u64,
+    record: Option<EnrolmentRecord>,
+}
+
+impl Carried {
+    fn read(bytes: &[u8]) -> Self {
+        let envelope = Envelope::decode_as(Kind::Enrolment, bytes).ok();
+        let hash = envelope.as_ref().map(Envelope::hash).unwrap_or_default();
+        let issuer = envelope.as_ref().map(|envelope| envelope.kid).unwrap_or_default();
+        let record: Option<EnrolmentRecord> = envelope.and_then(|envelope| envelope.message().ok());
+        Self { hash, issuer, issued_ms: record.as_ref().map_or(0, |record| record.issued_ms), record }
+    }
+}
+
+/// Evidence that was accepted, with what it was accepted by.
+struct Accepted<'a> {
+    opening: &'a Opening,
+    open: OpenSession,
+    appraisal: Appraisal,
+    state: State,
+    record: EnrolmentRecord,
+    power: Option<Power>,
+    now_ms: u64,
+}
 
 impl Engine {
     /// A nonce to open a session with.
@@ -34,18 +71,35 @@ impl Engine {
             Some(Pending::Session(node)) if node == opening.node => {}
             _ => return Ok(Err(unknown_nonce())),
         }
-        let known = self.known_head(opening)?;
-        if let Some(fork) = fork(known.as_ref(), opening.previous.as_ref()) {
+        let carried = Carried::read(&opening.enrolment);
+        let state = self.state_for(opening, &carried)?;
+        if !state.revocations.is_empty() {
+            return Ok(Err(Refused::new(403, "enrolment.revoked", "the node or its record was revoked")));
+        }
+        if let Some(fork) = fork(state.known.as_ref(), opening.previous.as_ref()) {
             return Ok(Err(fork));
         }
-        let (trust, policy) = (&self.parts.trust, &self.parts.policy);
-        let state = State { known, ..State::default() };
-        let appraised = open_session(&opening.bytes, trust, policy, &state, now_ms, Some(&opening.challenge));
-        match appraised {
-            Ok((_, Some(open))) => self.accept_session(opening, &open, now_ms).map(Ok),
+        let believed = (&self.parts.trust, &self.parts.policy);
+        match appraise_opening(&opening.bytes, believed, &state, &opening.challenge, now_ms) {
+            Ok((appraisal, Some(open))) => self.accept(opening, (appraisal, open), state, carried, now_ms),
             Ok((appraisal, None)) => Ok(Err(rejected(&appraisal))),
-            Err(error) => Ok(Err(Refused::new(400, "request.malformed", error.to_string()))),
+            Err(error) => Ok(Err(malformed(error))),
         }
+    }
+
+    /// What the validator knows of the node whose evidence this is.
+    ///
+    /// The record is not verified yet, and need not be: what it says can't bring it back, for its own
+    /// hash and its node's id are looked up, and a false issuer or time costs it its signature.
+    fn state_for(&self, opening: &Opening, carried: &Carried) -> Result<State, StoreError> {
+        let of = StateOf {
+            node: &opening.node,
+            record: &carried.hash,
+            issued: (&carried.issuer, carried.issued_ms),
+            pcr0: opening.pcr0.as_ref(),
+            previous: opening.previous.as_ref(),
+        };
+        state_for(&self.parts.store, of)
     }
 
     /// The answer to a node that didn't get the first one.
@@ -53,52 +107,124 @@ impl Engine {
         if row.evidence_hash != opening.hash {
             return Err(Refused::new(409, "session.exists", "this session was opened with other evidence"));
         }
+        if let Some(code) = &row.closed {
+            return Err(closed(code));
+        }
         Ok(self.session_receipt(opening, row.opened_ms))
     }
 
-    /// The head that the node's ledger must have reached: of the session that it names as its last,
-    /// unless this validator holds beats of a later one.
-    fn known_head(&self, opening: &Opening) -> Result<Option<Head>, StoreError> {
-        let newest = self.parts.store.newest_head(&opening.node)?;
-        let named = match &opening.previous {
-            Some(previous) => self.parts.store.session(&previous.session)?,
-            None => None,
-        };
-        Ok(match (named, newest) {
-            (Some(row), newest)
-                if row.node == opening.node && newest.is_none_or(|(number, _)| row.number >= number) =>
-            {
-                Some(Head { session: row.id, seq: row.seq, head: row.head })
-            }
-            (_, newest) => newest.map(|(_, head)| head),
-        })
-    }
-
-    fn accept_session(
+    fn accept(
         &self,
         opening: &Opening,
-        open: &OpenSession,
+        (appraisal, open): (Appraisal, OpenSession),
+        state: State,
+        carried: Carried,
         now_ms: u64,
-    ) -> Result<Vec<u8>, StoreError> {
-        self.parts.store.insert_session(&NewSession {
+    ) -> Result<Answer, StoreError> {
+        // Appraisal has decoded it; this is for the types.
+        let Some(record) = carried.record else { return Ok(Err(malformed("enrolment record"))) };
+        let last = self.parts.store.newest_power(&open.node)?;
+        let power = power(&opening.time, now_ms, last.as_ref()).map(|power| Power {
+            template: template(&record),
+            identity: appraisal.axes.identity,
+            ..power
+        });
+        if let Some(power) = &power {
+            self.note_counters(&open.node, last.as_ref(), power, now_ms)?;
+            if self.find_twins(&open.node, power, now_ms)?.is_some_and(|found| found.this) {
+                return Ok(Err(twin()));
+            }
+        }
+        self.store_session(&Accepted { opening, open, appraisal, state, record, power, now_ms })?;
+        Ok(Ok(self.session_receipt(opening, now_ms)))
+    }
+
+    fn store_session(&self, accepted: &Accepted<'_>) -> Result<(), StoreError> {
+        let Accepted { opening, open, now_ms, .. } = accepted;
+        let store = &self.parts.store;
+        let number = store.insert_session(&NewSession {
             id: open.id,
             node: open.node,
             key: open.start.key,
             ak_public: open.ak.public().as_bytes(),
             context: &open.context,
             evidence_hash: opening.hash,
+            enrolment: open.start.enrolment,
             evidence: &opening.bytes,
             mono_ms: opening.mono_ms,
-            opened_ms: now_ms,
+            opened_ms: *now_ms,
         })?;
+        self.keep_appraisal(number, accepted)?;
+        if let Some(power) = &accepted.power {
+            store.set_power(number, power)?;
+        }
+        self.place_gpus(number, &open.node, &open.start.gpus, *now_ms)?;
+        self.note_firmware(accepted)?;
+        self.note_records(accepted)?;
         log::info!("node {} opened session {}", open.node.short(), open.id);
-        Ok(self.session_receipt(opening, now_ms))
+        Ok(())
+    }
+
+    fn keep_appraisal(&self, number: i64, accepted: &Accepted<'_>) -> Result<(), StoreError> {
+        self.parts.store.insert_appraisal(
+            number,
+            &StoredAppraisal {
+                at_ms: accepted.now_ms,
+                trust: self.parts.trust.to_toml().into_bytes(),
+                policy: self.parts.policy_text.clone().into_bytes(),
+                challenge: accepted.opening.challenge,
+                state: cbor::to_vec(&accepted.state),
+                result: result_bytes(&accepted.appraisal),
+            },
+        )
+    }
+
+    /// Firmware counts where hardware ran it, for an owner: a virtual TPM's PCR 0 is anybody's choice.
+    fn note_firmware(&self, accepted: &Accepted<'_>) -> Result<(), StoreError> {
+        let Accepted { opening, appraisal, record, .. } = accepted;
+        let hardware = matches!(record.class, TpmClass::Discrete | TpmClass::Firmware);
+        let (Some(owner), Some(pcr0)) = (record.owner, opening.pcr0) else { return Ok(()) };
+        if !hardware || appraisal.axes.identity == 0 || pcr0 == Digest::default() {
+            return Ok(());
+        }
+        let boot = appraisal.facts.sessions.last().map(|session| &session.boot);
+        let name: String = boot.and_then(|boot| boot.firmware.as_deref()).unwrap_or_default().into();
+        let name: String = crate::text::plain(&name).chars().take(128).collect();
+        self.parts.store.saw_firmware(&pcr0, &owner, &name, accepted.now_ms)
+    }
+
+    /// Records of this EK and AK by trusted validators: k of n is for a verifier's policy to ask.
+    fn note_records(&self, accepted: &Accepted<'_>) -> Result<(), StoreError> {
+        let own = std::iter::once(accepted.opening.enrolment.as_slice());
+        for bytes in own.chain(accepted.opening.further.iter().map(|bytes| bytes.as_slice())) {
+            let Ok(envelope) = Envelope::decode_as(Kind::Enrolment, bytes) else { continue };
+            let Some(validator) = self.parts.trust.validators.get(&envelope.kid) else { continue };
+            if envelope.verify(&validator.key, &self.parts.trust.network).is_err() {
+                continue;
+            }
+            let Ok(record) = envelope.message::<EnrolmentRecord>() else { continue };
+            let keys = |record: &EnrolmentRecord| (record.ek_public.clone(), record.ak_public.clone());
+            let storable = i64::try_from(record.issued_ms.max(record.expires_ms)).is_ok();
+            if storable && record.node == accepted.open.node && keys(&record) == keys(&accepted.record) {
+                self.parts.store.saw_record(&envelope.kid, &envelope.hash(), &record)?;
+            }
+        }
+        Ok(())
     }
 
     fn session_receipt(&self, opening: &Opening, at_ms: u64) -> Vec<u8> {
         let (session, hash) = (opening.id, opening.hash);
         self.receipt(&BeatReceipt { session, subject: Subject::Session, seq: 0, hash, at_ms })
     }
+}
+
+fn malformed(error: impl ToString) -> Refused {
+    Refused::new(400, "request.malformed", error.to_string())
+}
+
+/// The answer to whoever goes on with a session that the validator closed.
+pub(super) fn closed(code: &str) -> Refused {
+    Refused::new(403, code, "the validator has closed this session")
 }
 
 /// A ledger that stands where ours does, with another beat there.

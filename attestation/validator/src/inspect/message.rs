@@ -34,7 +34,7 @@ pub(super) fn message(envelope: &Envelope) -> Result<Value, WireError> {
         Kind::Revocations => revocations(&envelope.message()?),
         Kind::OwnerTransfer => transfer(&envelope.message()?),
         Kind::Firmware => firmware(&envelope.message()?),
-        Kind::Release => Value::Null,
+        Kind::Release => super::manifest::release_json(&envelope.message()?),
     })
 }
 

@@ -17,6 +17,7 @@ use tokio::time::timeout;
 
 use super::Shared;
 use super::pace::{Pace, Paced};
+use super::rate::Address;
 use super::routes::{self, Route};
 use crate::engine::{Answer, Refused};
 
@@ -27,7 +28,12 @@ const HEADER_BYTES: usize = 8192;
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Serves one connection to its end, which comes within [`GRACE`] of the service's.
-pub(super) async fn run(stream: TcpStream, shared: Arc<Shared>, mut closed: watch::Receiver<()>) {
+pub(super) async fn run(
+    stream: TcpStream,
+    address: Address,
+    shared: Arc<Shared>,
+    mut closed: watch::Receiver<()>,
+) {
     // Small answers should not wait for acknowledgements of smaller ones.
     let _ = stream.set_nodelay(true);
     let handshake = timeout(shared.limits.handshake(), shared.acceptor.accept(stream));
@@ -45,7 +51,7 @@ pub(super) async fn run(stream: TcpStream, shared: Arc<Shared>, mut closed: watc
         let (shared, pace) = (Arc::clone(&shared), pace.clone());
         async move {
             pace.begin_request();
-            let response = respond(request, &shared).await;
+            let response = respond(request, address, &shared).await;
             pace.end_request();
             Ok::<_, Infallible>(response)
         }
@@ -72,8 +78,10 @@ fn log_end(ended: hyper::Result<()>) {
     }
 }
 
-async fn respond(request: Request<Incoming>, shared: &Shared) -> Response<Full<Bytes>> {
+async fn respond(request: Request<Incoming>, address: Address, shared: &Shared) -> Response<Full<Bytes>> {
     let (body_read, answer) = match routes::find(request.method(), request.uri().path()) {
+        // Before the body is read, let alone decoded or verified.
+        Ok(route) if route.is_paced() && !shared.rates.may(address) => (false, Err(too_many())),
         Ok(route) => answer(route, request, shared).await,
         Err(refused) => (false, Err(refused)),
     };
@@ -109,6 +117,10 @@ async fn answer(route: Route, request: Request<Incoming>, shared: &Shared) -> (b
         Ok(request) => (true, shared.engine.ask(request).await),
         Err(refused) => (true, Err(refused)),
     }
+}
+
+fn too_many() -> Refused {
+    Refused::new(429, "request.pace", "too many requests from this address; try again in a minute")
 }
 
 fn too_large(limit: usize) -> Refused {

@@ -1,8 +1,8 @@
 //! Paths, how large their bodies may be, and what the bodies hold.
 
 use assay_ledger::protocol::{
-    BEACON, CHALLENGE, ChallengeRequest, ENROL, ENROL_ANSWER, RECORDS, RECORDS_BYTES, RECORDS_COUNT, Records,
-    SESSION,
+    BEACON, CHALLENGE, ChallengeRequest, ENROL, ENROL_ANSWER, RECORDS, RECORDS_BYTES, RECORDS_COUNT,
+    REVOCATIONS, Records, SESSION,
 };
 use assay_ledger::session::Evidence;
 use assay_wire::{Envelope, Kind, WireError, cbor, limits};
@@ -26,6 +26,7 @@ pub(super) enum Route {
     Challenge,
     Session,
     Records,
+    Revocations,
 }
 
 /// The route of a request line.
@@ -37,6 +38,7 @@ pub(super) fn find(method: &Method, path: &str) -> Result<Route, Refused> {
         CHALLENGE => (Method::POST, Route::Challenge),
         SESSION => (Method::POST, Route::Session),
         RECORDS => (Method::POST, Route::Records),
+        REVOCATIONS => (Method::GET, Route::Revocations),
         _ => return Err(Refused::new(404, "request.path", "no such path")),
     };
     match *method == due {
@@ -50,10 +52,16 @@ fn malformed(error: WireError) -> Refused {
 }
 
 impl Route {
+    /// Whether it costs public-key work, a nonce or a long answer for whoever asks: these are paced by
+    /// address. Records are not: they are of sessions that were accepted.
+    pub(super) fn is_paced(self) -> bool {
+        !matches!(self, Self::Beacon | Self::Records)
+    }
+
     /// The most bytes that its body may have.
     pub(super) fn body_limit(self) -> usize {
         match self {
-            Self::Beacon => 0,
+            Self::Beacon | Self::Revocations => 0,
             Self::Enrol => ENROL_BYTES,
             Self::Answer | Self::Challenge => SMALL_BYTES,
             Self::Session => limits::ENVELOPE,
@@ -66,6 +74,7 @@ impl Route {
         let limit = self.body_limit();
         match self {
             Self::Beacon => Ok(Request::Beacon),
+            Self::Revocations => Ok(Request::Revocations),
             Self::Enrol => cbor::from_slice("enrolment request", body, limit)
                 .map(|request| Request::Enrol(Box::new(request)))
                 .map_err(malformed),
@@ -85,6 +94,7 @@ fn opening(body: &[u8]) -> Result<Request, Refused> {
     let envelope = Envelope::decode_as(Kind::Evidence, body).map_err(malformed)?;
     let evidence: Evidence = envelope.message().map_err(malformed)?;
     let start = evidence.session;
+    let pcr0 = evidence.pcrs.iter().find(|one| one.pcr == 0).map(|one| one.value);
     // SQLite's integers end there, and no clock that counts from boot gets there.
     if i64::try_from(start.mono_ms).is_err() {
         return Err(Refused::new(400, "request.malformed", "session: a time beyond all times"));
@@ -97,6 +107,10 @@ fn opening(body: &[u8]) -> Result<Request, Refused> {
         challenge: start.challenge,
         previous: start.previous,
         mono_ms: start.mono_ms,
+        enrolment: evidence.enrolment,
+        further: evidence.further,
+        time: evidence.time.attest,
+        pcr0,
     })))
 }
 
@@ -146,6 +160,49 @@ mod tests {
                 let refused = route.decode(body).unwrap_err();
                 assert_eq!((refused.status, refused.refusal.code.as_str()), (400, "request.malformed"));
             }
+        }
+    }
+
+    /// Nanoseconds that this thread has been on a CPU (proc(5), schedstat).
+    fn cpu_ns() -> u64 {
+        let text = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
+        text.split(' ').next().unwrap().parse().unwrap()
+    }
+
+    #[test]
+    fn the_largest_body_of_every_path_is_refused_within_50_ms_of_cpu() {
+        let every = [
+            Route::Beacon,
+            Route::Enrol,
+            Route::Answer,
+            Route::Challenge,
+            Route::Session,
+            Route::Records,
+            Route::Revocations,
+        ];
+        for route in every.into_iter().filter(|route| route.body_limit() > 0) {
+            let limit = route.body_limit();
+            assert!(limit <= limits::ENVELOPE);
+            for byte in [0x00, 0x40, 0x60, 0x80, 0x81, 0x9f, 0xa0, 0xa1, 0xd2, 0xf6, 0xff] {
+                // By itself; inside the longest array; inside an array that claims to be longer than all.
+                let array = [&[0x9a][..], &u32::try_from(limit - 5).unwrap().to_be_bytes()].concat();
+                let endless = [&[0x9b][..], &[0xff; 8]].concat();
+                for head in [vec![], array, endless] {
+                    let body = [&*head, &*vec![byte; limit - head.len()]].concat();
+                    let before = cpu_ns();
+                    assert!(route.decode(&body).is_err());
+                    let ms = (cpu_ns() - before) / 1_000_000;
+                    assert!(ms < 50, "{route:?} {byte:#x}: {ms} ms");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn one_byte_more_than_a_path_takes_is_refused_without_a_look() {
+        for route in [Route::Enrol, Route::Answer, Route::Challenge, Route::Session, Route::Records] {
+            let refused = route.decode(&vec![0xff; route.body_limit() + 1]).unwrap_err();
+            assert!(refused.refusal.message.contains("bytes") || refused.status == 413, "{refused:?}");
         }
     }
 }

@@ -1,9 +1,10 @@
 //! What a validator must not forget, in SQLite.
 //!
-//! Purpose: enrolments, sessions with their chains, records, offences and beacons
-//! survive a power cut the moment they are acknowledged: write-ahead log,
+//! Purpose: enrolments and whose keys they are of, revocations, sessions with their chains
+//! and what they were appraised with, offences, findings, firmware and beacons survive a
+//! power cut the moment they are acknowledged: write-ahead log,
 //! `synchronous=FULL`, and an answer leaves only after its transaction has
-//! committed. One writer, the engine's thread; `nodes` reads beside it.
+//! committed. One writer, the engine's thread; commands that only look read beside it.
 //!
 //! Trust boundary: the file is the validator's own. A file of a newer version, of
 //! another program, network or validator is refused.
@@ -11,8 +12,14 @@
 //! Not here: nonces (memory only: a restart voids them), receipts (a function of
 //! what is stored), and any check of what is stored.
 
+mod appraisal;
+mod firmware;
+mod keys;
 mod node;
+mod offence;
 mod overview;
+mod power;
+mod revocation;
 mod schema;
 mod session;
 
@@ -20,9 +27,13 @@ use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OpenFlags, OptionalExtension as _, Params, Row};
 
+pub use appraisal::StoredAppraisal;
+pub use keys::{KeyHolder, Role};
 pub use node::EnrolledNode;
-pub use overview::{NodeOverview, SessionOverview};
-pub use session::{NewSession, Offence, SessionRow, State, StoredRecord};
+pub use offence::Offence;
+pub use overview::{NodeOverview, RecordOverview, SessionOverview};
+pub use power::{FindingRow, Power, Running};
+pub use session::{NewSession, SessionRow, State, StoredRecord};
 
 /// The store could not do what it was asked.
 #[derive(Debug, thiserror::Error)]
@@ -44,6 +55,16 @@ pub enum StoreError {
         path: PathBuf,
         /// To what.
         detail: String,
+    },
+    /// An older version wrote the file, and it is only looked at.
+    #[error("{}: schema {found}; serve the directory once, which brings it to {known}", path.display())]
+    Older {
+        /// The file.
+        path: PathBuf,
+        /// Its schema version.
+        found: i64,
+        /// The one that this version reads.
+        known: i64,
     },
     /// A newer version wrote the file.
     #[error("{}: schema {found}; this version reads up to {known}", path.display())]
@@ -91,7 +112,10 @@ impl Store {
         let store = Self { db };
         match store.version(path)? {
             0 => store.create(network, validator).map_err(open)?,
-            _ => store.check_owner(path, network, validator)?,
+            found => {
+                store.check_owner(path, network, validator)?;
+                store.upgrade(found).map_err(open)?;
+            }
         }
         store
             .db
@@ -114,7 +138,8 @@ impl Store {
                 path: path.to_owned(),
                 detail: "not a validator's store".to_owned(),
             }),
-            _ => Ok(store),
+            schema::VERSION => Ok(store),
+            found => Err(StoreError::Older { path: path.to_owned(), found, known: schema::VERSION }),
         }
     }
 
@@ -143,10 +168,22 @@ impl Store {
         // In one transaction: a file that was cut off here is an empty one.
         let transaction = self.db.unchecked_transaction()?;
         transaction.execute_batch(schema::CREATE)?;
+        transaction.execute_batch(schema::UPGRADE_2)?;
         transaction.pragma_update(None, "application_id", schema::APPLICATION)?;
         transaction.pragma_update(None, "user_version", schema::VERSION)?;
         let insert = "INSERT INTO meta (key, value) VALUES ('network', ?1), ('validator', ?2)";
         transaction.execute(insert, [network, validator])?;
+        transaction.commit()
+    }
+
+    /// Brings an older schema to this version's, all of it or nothing.
+    fn upgrade(&self, found: i64) -> Result<(), rusqlite::Error> {
+        if found >= schema::VERSION {
+            return Ok(());
+        }
+        let transaction = self.db.unchecked_transaction()?;
+        transaction.execute_batch(schema::UPGRADE_2)?;
+        transaction.pragma_update(None, "user_version", schema::VERSION)?;
         transaction.commit()
     }
 
@@ -256,7 +293,7 @@ mod tests {
         store.db.pragma_update(None, "user_version", schema::VERSION + 1).unwrap();
         drop(store);
         let newer = Store::open(&path(&dir), "net", "v").unwrap_err();
-        assert!(matches!(newer, StoreError::Newer { found: 2, known: 1, .. }));
+        assert!(matches!(newer, StoreError::Newer { found: 3, known: 2, .. }));
         assert!(Store::open_read_only(&path(&dir)).is_err());
 
         let foreign = dir.path().join("foreign.db");
@@ -267,6 +304,27 @@ mod tests {
         assert!(matches!(Store::open(&garbage, "net", "v"), Err(StoreError::Open { .. })));
         let missing = dir.path().join("missing.db");
         assert!(matches!(Store::open_read_only(&missing), Err(StoreError::Open { .. })));
+    }
+
+    #[test]
+    fn a_store_of_version_1_is_brought_up_when_it_is_served() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = Connection::open(path(&dir)).unwrap();
+        old.execute_batch(schema::CREATE).unwrap();
+        old.pragma_update(None, "application_id", schema::APPLICATION).unwrap();
+        old.pragma_update(None, "user_version", 1).unwrap();
+        old.execute("INSERT INTO meta (key, value) VALUES ('network', 'net'), ('validator', 'v')", [])
+            .unwrap();
+        old.execute("INSERT INTO beacons (round, envelope) VALUES (7, x'01')", []).unwrap();
+        drop(old);
+        let looked_at = Store::open_read_only(&path(&dir)).unwrap_err();
+        assert!(matches!(looked_at, StoreError::Older { found: 1, known: 2, .. }));
+        let store = Store::open(&path(&dir), "net", "v").unwrap();
+        assert_eq!(store.beacon(7).unwrap(), Some(vec![1]));
+        assert_eq!(store.newest_revocation().unwrap(), 0);
+        drop(store);
+        Store::open(&path(&dir), "net", "v").unwrap();
+        Store::open_read_only(&path(&dir)).unwrap();
     }
 
     #[test]

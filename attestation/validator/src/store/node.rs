@@ -34,8 +34,8 @@ impl Store {
     ) -> Result<(), StoreError> {
         self.run(
             "add an enrolment record",
-            "INSERT INTO enrolments (hash, node, issued_ms, envelope) VALUES (?1, ?2, ?3, ?4)
-             ON CONFLICT DO NOTHING",
+            // The same record again, of the same moment, is the newest again.
+            "INSERT OR REPLACE INTO enrolments (hash, node, issued_ms, envelope) VALUES (?1, ?2, ?3, ?4)",
             params![hash.0, record.node.0, record.issued_ms, envelope],
         )?;
         self.run(
@@ -52,6 +52,120 @@ impl Store {
             ],
         )?;
         Ok(())
+    }
+
+    /// The newest record that this validator issued for a node: envelope hash and envelope.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`].
+    pub fn newest_enrolment(&self, node: &Digest) -> Result<Option<(Digest, Vec<u8>)>, StoreError> {
+        let sql = "SELECT hash, envelope FROM enrolments WHERE node = ?1 ORDER BY rowid DESC LIMIT 1";
+        self.one("read the newest record", sql, [node.0], |row| Ok((Digest(row.get(0)?), row.get(1)?)))
+    }
+
+    /// The EK public area that a node enrolled with.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`].
+    pub fn ek_public(&self, node: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        self.one("read an EK", "SELECT ek_public FROM nodes WHERE node = ?1", [node.0], |row| row.get(0))
+    }
+
+    /// When the last transfer of a node's ownership that was taken says it was made, Unix ms; 0 for none.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`].
+    pub fn last_transfer(&self, node: &Digest) -> Result<u64, StoreError> {
+        let sql = "SELECT at_ms FROM transfers WHERE node = ?1";
+        Ok(self.one("read a transfer", sql, [node.0], |row| row.get(0))?.unwrap_or_default())
+    }
+
+    /// Remembers a transfer that was taken.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`].
+    pub fn set_transfer(&self, node: &Digest, at_ms: u64) -> Result<(), StoreError> {
+        let sql = "INSERT OR REPLACE INTO transfers (node, at_ms) VALUES (?1, ?2)";
+        self.run("add a transfer", sql, params![node.0, at_ms]).map(drop)
+    }
+
+    /// Remembers a record of a node by this or another validator, the newest of each.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`].
+    pub fn saw_record(
+        &self,
+        validator: &Digest,
+        hash: &Digest,
+        record: &EnrolmentRecord,
+    ) -> Result<(), StoreError> {
+        let sql = "INSERT INTO seen_records (node, validator, hash, issued_ms, expires_ms)
+                   VALUES (?1, ?2, ?3, ?4, ?5)
+                   ON CONFLICT DO UPDATE SET hash = ?3, issued_ms = ?4, expires_ms = ?5
+                   WHERE issued_ms < ?4";
+        let (issued, expires) = (record.issued_ms, record.expires_ms);
+        self.run("remember a record", sql, params![record.node.0, validator.0, hash.0, issued, expires])
+            .map(drop)
+    }
+
+    /// When the newest record of a node by this validator that was seen here was issued, Unix ms.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`].
+    pub fn issued_by(&self, node: &Digest, validator: &Digest) -> Result<Option<u64>, StoreError> {
+        let sql = "SELECT issued_ms FROM seen_records WHERE node = ?1 AND validator = ?2";
+        self.one("look for a record", sql, params![node.0, validator.0], |row| row.get(0))
+    }
+
+    /// Lets a node enrol once although something stands against it.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`].
+    pub fn allow(&self, node: &Digest, now_ms: u64) -> Result<(), StoreError> {
+        let sql = "INSERT OR REPLACE INTO allowed (node, at_ms) VALUES (?1, ?2)";
+        self.run("allow a node", sql, params![node.0, now_ms]).map(drop)
+    }
+
+    /// Whether an administrator let this node enrol.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`].
+    pub fn is_allowed(&self, node: &Digest) -> Result<bool, StoreError> {
+        let sql = "SELECT 1 FROM allowed WHERE node = ?1";
+        Ok(self.one("look for a permission", sql, [node.0], |_| Ok(()))?.is_some())
+    }
+
+    /// Uses up a permission.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`].
+    pub fn use_permission(&self, node: &Digest) -> Result<(), StoreError> {
+        self.run("use a permission", "DELETE FROM allowed WHERE node = ?1", [node.0]).map(drop)
+    }
+
+    /// Vouches for a node by hand.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`].
+    pub fn pin(&self, node: &Digest, note: &str, now_ms: u64) -> Result<(), StoreError> {
+        let sql = "INSERT OR REPLACE INTO pins (node, at_ms, note) VALUES (?1, ?2, ?3)";
+        self.run("pin a node", sql, params![node.0, now_ms, note]).map(drop)
+    }
+
+    /// Takes a pin back; whether there was one.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`].
+    pub fn unpin(&self, node: &Digest) -> Result<bool, StoreError> {
+        Ok(self.run("unpin a node", "DELETE FROM pins WHERE node = ?1", [node.0])? > 0)
+    }
+
+    /// All nodes that were pinned by hand.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`].
+    pub fn pins(&self) -> Result<Vec<Digest>, StoreError> {
+        self.all("list pins", "SELECT node FROM pins ORDER BY node", [], |row| Ok(Digest(row.get(0)?)))
     }
 
     /// All enrolled nodes, by id.

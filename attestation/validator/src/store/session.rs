@@ -18,6 +18,8 @@ pub enum State {
     Superseded,
     /// It ended in order.
     Ended,
+    /// The validator closed it: [`SessionRow::closed`] says why.
+    Closed,
 }
 
 impl State {
@@ -27,19 +29,23 @@ impl State {
             Self::Open => "open",
             Self::Superseded => "superseded",
             Self::Ended => "ended",
+            Self::Closed => "closed",
         }
     }
 
-    fn code(self) -> i64 {
+    pub(super) fn code(self) -> i64 {
         match self {
             Self::Open => 0,
             Self::Superseded => 1,
             Self::Ended => 2,
+            Self::Closed => 3,
         }
     }
 
     pub(super) fn from_code(code: i64) -> Option<Self> {
-        [Self::Open, Self::Superseded, Self::Ended].into_iter().find(|state| state.code() == code)
+        [Self::Open, Self::Superseded, Self::Ended, Self::Closed]
+            .into_iter()
+            .find(|state| state.code() == code)
     }
 }
 
@@ -58,6 +64,8 @@ pub struct NewSession<'a> {
     pub context: &'a AnchorContext,
     /// Envelope hash of its evidence.
     pub evidence_hash: Digest,
+    /// Envelope hash of its enrolment record.
+    pub enrolment: Digest,
     /// The evidence.
     pub evidence: &'a [u8],
     /// Milliseconds since boot when it opened.
@@ -93,6 +101,8 @@ pub struct SessionRow {
     pub head: Digest,
     /// Milliseconds since boot of the head.
     pub mono_ms: u64,
+    /// The code under which the validator closed it.
+    pub closed: Option<String>,
 }
 
 /// A stored envelope and when it first came.
@@ -102,23 +112,6 @@ pub struct StoredRecord {
     pub received_ms: u64,
     /// The envelope.
     pub envelope: Vec<u8>,
-}
-
-/// Two different beats with one place in one chain: the proof that a node equivocated.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Offence {
-    /// The session.
-    pub session: Digest,
-    /// The place.
-    pub seq: u64,
-    /// The node.
-    pub node: Digest,
-    /// When the second came, Unix time in ms.
-    pub seen_ms: u64,
-    /// The beat that came first.
-    pub first: Vec<u8>,
-    /// The other one.
-    pub second: Vec<u8>,
 }
 
 /// [`AnchorContext`] without its session, as one value: a TPM's numbers may be any 64 bits,
@@ -154,14 +147,14 @@ impl ContextCell {
 }
 
 const COLUMNS: &str = "number, session, node, state, opened_ms, session_key, ak_public, context,
-     evidence_hash, seq, head, mono_ms";
+     evidence_hash, seq, head, mono_ms, closed";
 
 impl Store {
-    /// Adds a session as its node's open one.
+    /// Adds a session as its node's open one, and gives its number.
     ///
     /// # Errors
     /// [`StoreError::Query`].
-    pub fn insert_session(&self, new: &NewSession<'_>) -> Result<(), StoreError> {
+    pub fn insert_session(&self, new: &NewSession<'_>) -> Result<i64, StoreError> {
         self.run(
             "close the node's earlier session",
             "UPDATE sessions SET state = ?2 WHERE node = ?1 AND state = ?3",
@@ -170,8 +163,8 @@ impl Store {
         self.run(
             "add a session",
             "INSERT INTO sessions (session, node, state, opened_ms, last_ms, session_key, ak_public,
-                 context, evidence_hash, seq, head, mono_ms, evidence)
-             VALUES (?1, ?2, ?3, ?4, ?4, ?5, ?6, ?7, ?8, 0, ?1, ?9, ?10)",
+                 context, evidence_hash, seq, head, mono_ms, evidence, enrolment)
+             VALUES (?1, ?2, ?3, ?4, ?4, ?5, ?6, ?7, ?8, 0, ?1, ?9, ?10, ?11)",
             params![
                 new.id.0,
                 new.node.0,
@@ -183,9 +176,30 @@ impl Store {
                 new.evidence_hash.0,
                 new.mono_ms,
                 new.evidence,
+                new.enrolment.0,
             ],
         )?;
-        Ok(())
+        Ok(self.db.last_insert_rowid())
+    }
+
+    /// Closes sessions of this node, or those under this enrolment record, that could still go on.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`].
+    pub fn close_sessions(&self, of: &Digest, code: &str) -> Result<usize, StoreError> {
+        let sql = "UPDATE sessions SET state = ?2, closed = ?3
+                   WHERE (node = ?1 OR enrolment = ?1) AND state IN (?4, ?5)";
+        let (open, superseded) = (State::Open.code(), State::Superseded.code());
+        self.run("close sessions", sql, params![of.0, State::Closed.code(), code, open, superseded])
+    }
+
+    /// Closes one session.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`].
+    pub fn close_session(&self, number: i64, code: &str) -> Result<(), StoreError> {
+        let sql = "UPDATE sessions SET state = ?2, closed = ?3 WHERE number = ?1";
+        self.run("close a session", sql, params![number, State::Closed.code(), code]).map(drop)
     }
 
     /// The session with this id.
@@ -299,45 +313,6 @@ impl Store {
         )
         .map(drop)
     }
-
-    /// Adds an offence; of one place the first pair is enough.
-    ///
-    /// # Errors
-    /// [`StoreError::Query`].
-    pub fn insert_offence(&self, offence: &Offence) -> Result<(), StoreError> {
-        self.run(
-            "add an offence",
-            "INSERT OR IGNORE INTO offences (session, seq, node, seen_ms, first, second)
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
-            params![
-                offence.session.0,
-                offence.seq,
-                offence.node.0,
-                offence.seen_ms,
-                offence.first,
-                offence.second,
-            ],
-        )
-        .map(drop)
-    }
-
-    /// All offences, in order of time.
-    ///
-    /// # Errors
-    /// [`StoreError::Query`].
-    pub fn offences(&self) -> Result<Vec<Offence>, StoreError> {
-        let sql = "SELECT session, seq, node, seen_ms, first, second FROM offences ORDER BY seen_ms, seq";
-        self.all("list offences", sql, [], |row| {
-            Ok(Offence {
-                session: Digest(row.get(0)?),
-                seq: row.get(1)?,
-                node: Digest(row.get(2)?),
-                seen_ms: row.get(3)?,
-                first: row.get(4)?,
-                second: row.get(5)?,
-            })
-        })
-    }
 }
 
 /// The number of a subject in the store; that of the wire.
@@ -375,5 +350,6 @@ fn session_row(row: &Row<'_>) -> rusqlite::Result<Result<SessionRow, StoreError>
         seq: row.get(9)?,
         head: Digest(row.get(10)?),
         mono_ms: row.get(11)?,
+        closed: row.get(12)?,
     }))
 }

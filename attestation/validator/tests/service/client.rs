@@ -28,7 +28,22 @@ pub(crate) fn config(
 
 /// A TLS connection whose handshake is complete.
 pub(crate) fn connect(address: SocketAddr, config: Arc<ClientConfig>) -> std::io::Result<Tls> {
-    let stream = TcpStream::connect(address)?;
+    handshake(TcpStream::connect(address)?, config)
+}
+
+/// A TCP connection from an address of this machine's choice: all of 127.0.0.0/8 is its own.
+fn connect_from(source: SocketAddr, address: SocketAddr) -> std::io::Result<TcpStream> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let stream = runtime.block_on(async {
+        let socket = tokio::net::TcpSocket::new_v4()?;
+        socket.bind(source)?;
+        socket.connect(address).await?.into_std()
+    })?;
+    stream.set_nonblocking(false)?;
+    Ok(stream)
+}
+
+fn handshake(stream: TcpStream, config: Arc<ClientConfig>) -> std::io::Result<Tls> {
     stream.set_read_timeout(Some(Duration::from_secs(30)))?;
     let connection = ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
     let mut tls = StreamOwned::new(connection, stream);
@@ -66,6 +81,17 @@ pub(crate) struct Client {
 impl Client {
     pub(crate) fn new(address: SocketAddr, certificate: &Path) -> Self {
         Self { tls: connect(address, config(certificate, &[&rustls::version::TLS13])).unwrap() }
+    }
+
+    /// From another address of this machine; `None` when the server closed it at once.
+    pub(crate) fn try_from(source: SocketAddr, address: SocketAddr, certificate: &Path) -> Option<Self> {
+        let stream = connect_from(source, address).unwrap();
+        let tls = handshake(stream, config(certificate, &[&rustls::version::TLS13])).ok()?;
+        Some(Self { tls })
+    }
+
+    pub(crate) fn from(source: SocketAddr, address: SocketAddr, certificate: &Path) -> Self {
+        Self::try_from(source, address, certificate).unwrap()
     }
 
     pub(crate) fn get(&mut self, path: &str) -> Response {

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use assay_ledger::enrolment::EnrolmentRecord;
 use assay_ledger::protocol::BEACON;
 use assay_ledger::revocation::{Revocation, RevocationList, RevokedKind};
 use assay_validator::civil;
@@ -202,7 +203,9 @@ fn verify_takes_a_validators_statements_and_no_others() {
     let (home, node) = (server.home(), Envelope::decode(&std::fs::read(&record).unwrap()).unwrap());
     let trust = home.trust();
     let key = assay_validator::trusted::signing_key(&home.key()).unwrap();
-    let entry = Revocation { kind: RevokedKind::Record, digest: node.hash(), at_ms: 0, reason: "x".into() };
+    let issued = node.message::<EnrolmentRecord>().unwrap().issued_ms;
+    let entry =
+        Revocation { kind: RevokedKind::Record, digest: node.hash(), at_ms: issued, reason: "x".into() };
     let list = RevocationList { number: 1, issued_ms: 0, entries: vec![entry] };
     let statement = |key: &SigningKey| {
         let id = key.verifying_key().validator_id();

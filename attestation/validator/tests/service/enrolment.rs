@@ -104,5 +104,8 @@ fn a_request_that_no_tpm_would_make_gets_no_challenge() {
     assert_eq!(client.post(ENROL, &cbor::to_vec(&swapped)).refused(), (403, "enrolment.ak".into()));
     let mut no_storage_key = request(&tpm, &key);
     no_storage_key.ek_public = no_storage_key.ak_public.clone();
-    assert_eq!(client.post(ENROL, &cbor::to_vec(&no_storage_key)).refused(), (403, "enrolment.ek".into()));
+    assert_eq!(
+        client.post(ENROL, &cbor::to_vec(&no_storage_key)).refused(),
+        (403, "enrolment.ek-template".into())
+    );
 }

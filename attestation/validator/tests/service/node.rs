@@ -64,15 +64,38 @@ fn untouched() -> Vec<PcrValue> {
     SESSION_PCRS.map(|pcr| PcrValue { pcr, value: Digest([0; 32]) }).to_vec()
 }
 
+/// Goes through an enrolment; the record's envelope or the first refusal.
+pub(crate) fn try_enrol(client: &mut Client, tpm: &SoftTpm, request: &EnrolRequest) -> Response {
+    let challenge = client.post(ENROL, &cbor::to_vec(request));
+    if challenge.status != 200 {
+        return challenge;
+    }
+    let challenge = cbor::from_slice("challenge", &challenge.ok(), 4096).unwrap();
+    client.post(ENROL_ANSWER, &cbor::to_vec(&answer(tpm, request, &challenge)))
+}
+
 impl Node {
     /// A node that has enrolled.
     pub(crate) fn enrolled(server: &Server, client: &mut Client, seed: u8) -> Self {
         let (tpm, key) = (SoftTpm::new(seed), SigningKey::from_seed(&[seed; 32]));
         let request = request(&tpm, &key);
-        let challenge = client.post(ENROL, &cbor::to_vec(&request)).ok();
-        let challenge = cbor::from_slice("challenge", &challenge, 4096).unwrap();
-        let record = client.post(ENROL_ANSWER, &cbor::to_vec(&answer(&tpm, &request, &challenge))).ok();
+        Self::enrol(server, client, tpm, key, &request)
+    }
+
+    /// A node that has enrolled with this TPM and this request.
+    pub(crate) fn enrol(
+        server: &Server,
+        client: &mut Client,
+        tpm: SoftTpm,
+        key: SigningKey,
+        request: &EnrolRequest,
+    ) -> Self {
+        let record = try_enrol(client, &tpm, request).ok();
         Self { tpm, key, network: network(server), record }
+    }
+
+    pub(crate) fn record_hash(&self) -> Digest {
+        Envelope::decode(&self.record).unwrap().hash()
     }
 
     pub(crate) fn id(&self) -> Digest {
@@ -119,6 +142,7 @@ impl Node {
             pcrs: untouched(),
             logs: BootLogs::default(),
             further: vec![],
+            ima: None,
         };
         Envelope::seal(Kind::Evidence, id, &evidence, &self.key, &self.network)
     }
@@ -148,6 +172,18 @@ impl Node {
     /// The next `count` beats; the session goes on behind them.
     pub(crate) fn beats(&self, session: &mut Session, count: usize) -> Vec<Vec<u8>> {
         (0..count).map(|_| self.beat(session, 0)).collect()
+    }
+
+    /// Delivers the next beats; how many were taken.
+    pub(crate) fn send(&self, client: &mut Client, session: &mut Session, count: usize) -> u32 {
+        let beats = self.beats(session, count);
+        deliver(client, session, &beats).count
+    }
+
+    /// The body that delivers the next beat.
+    pub(crate) fn next(&self, session: &mut Session) -> Vec<u8> {
+        let beats = self.beats(session, 1);
+        records(session, &beats)
     }
 
     /// The next beat, with flags that tell two beats of one place apart.

@@ -1,7 +1,8 @@
 //! A validator in this process, on a free port, with a clock that tests move.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -36,6 +37,13 @@ pub(crate) fn fresh_dir() -> Arc<TempDir> {
     let options = Options { beacon_period_ms: PERIOD_MS, ..Options::default() };
     init(&dir.path().join("v"), &options).unwrap();
     Arc::new(dir)
+}
+
+/// Runs a command on a validator's directory; exit code and JSON.
+pub(crate) fn order(dir: &Path, args: &[&str]) -> (i32, serde_json::Value) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_assay-validator"));
+    let output = command.args(args).arg("--json").arg("--dir").arg(dir).output().unwrap();
+    (output.status.code().unwrap(), serde_json::from_slice(&output.stdout).unwrap_or_default())
 }
 
 impl Server {
@@ -91,6 +99,17 @@ impl Server {
         Store::open_read_only(&self.home().store()).unwrap()
     }
 
+    /// Runs a command on the directory that must be carried out, while it is served.
+    pub(crate) fn order(&self, args: &[&str]) {
+        let (exit, _) = self.try_order(args);
+        assert_eq!(exit, 0, "{args:?}");
+    }
+
+    /// Runs a command on the directory; exit code and JSON.
+    pub(crate) fn try_order(&self, args: &[&str]) -> (i32, serde_json::Value) {
+        order(self.home().dir(), args)
+    }
+
     pub(crate) fn now_ms(&self) -> u64 {
         self.clock.load(Ordering::SeqCst)
     }
@@ -104,8 +123,14 @@ impl Server {
     }
 
     /// Stops it and serves the same directory again, at another port.
-    pub(crate) fn restart(mut self) -> Self {
+    pub(crate) fn restart(self) -> Self {
+        self.restart_after(|| ())
+    }
+
+    /// As [`Server::restart`], with something done while nothing serves the directory.
+    pub(crate) fn restart_after(mut self, between: impl FnOnce()) -> Self {
         self.end();
+        between();
         Self::run(Arc::clone(&self.dir), Arc::clone(&self.clock), self.limits.clone())
     }
 

@@ -135,8 +135,8 @@ fn keys_that_are_no_ek_and_no_ak_are_refused_before_any_challenge() {
     with("enrolment.ak", &|r| r.ak_public = changed(&r.ak_public, unrestricted));
     with("enrolment.ak", &|r| r.ak_public = r.ek_public.clone());
     with("enrolment.certificates", &|r| r.ek_certificates = vec![vec![0x30, 0].into(); 5]);
-    with("enrolment.certificate", &|r| r.ek_certificates[0] = vec![0; 9_000].into());
-    with("enrolment.certificate", &|r| r.ek_certificates[0].truncate(40));
+    with("enrolment.certificate-form", &|r| r.ek_certificates[0] = vec![0; 9_000].into());
+    with("enrolment.certificate-form", &|r| r.ek_certificates[0].truncate(40));
     assert!(lab.challenge(&good).is_ok());
 }
 
@@ -151,7 +151,21 @@ fn a_certificate_of_another_ek_is_refused() {
     // Nor does it help in a record that a validator was made to sign.
     let mut record = lab.record_of(&node);
     record.ek_certificates = request.ek_certificates;
-    fatal(&lab.appraise(&lab.sign_record(0, &record)), "enrolment.keys");
+    fatal(&lab.appraise(&lab.sign_record(0, &record)), "enrolment.certificate-key");
+}
+
+#[test]
+fn machine_and_device_certificates_that_nobody_signed_are_warnings() {
+    let lab = Lab::new();
+    let Some(node) = Chip::new().map(Node::new) else { return };
+    let mut record = lab.record_of(&node);
+    record.platform_certificates = vec![vec![0x30, 0].into()];
+    record.device_certificates = record.ek_certificates.clone();
+    let appraisal = lab.appraise(&lab.sign_record(0, &record));
+    for id in ["identity.platform-certificate", "identity.device-certificate"] {
+        let finding = appraisal.findings.iter().find(|finding| finding.id == id).unwrap();
+        assert_eq!(finding.severity, assay_appraisal::Severity::Warning, "{finding:?}");
+    }
 }
 
 #[test]
