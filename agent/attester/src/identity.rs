@@ -9,7 +9,7 @@ use tss_esapi::{
 use crate::{
     Tpm, ak,
     error::{TpmError, tss},
-    key::{marshal_public, with_primary, wrong_value},
+    key::{marshal_public, whole_coordinates, with_primary, wrong_value},
     machine::{self, SkippedIndex},
 };
 
@@ -89,7 +89,10 @@ impl Tpm {
         let machine = machine::discover(&mut self.context)?;
         let public = |_: &mut Context, key: &CreatePrimaryKeyResult| marshal_public(&key.out_public);
         let template = endorsement.template;
-        let ek_public = with_primary(&mut self.context, template, TpmError::CreateEk, public)?;
+        let whole = |_: &mut Context, key: &CreatePrimaryKeyResult| {
+            marshal_public(&whole_coordinates(key.out_public.clone())?)
+        };
+        let ek_public = with_primary(&mut self.context, template, TpmError::CreateEk, whole)?;
         let ak_public = with_primary(&mut self.context, ak::template()?, TpmError::CreateAk, public)?;
         Ok(Identity {
             ek_public,

@@ -6,10 +6,11 @@ use tss_esapi::{
     handles::SessionHandle,
     interface_types::algorithm::HashingAlgorithm,
     interface_types::{
+        ecc::EccCurve,
         resource_handles::Hierarchy,
         session_handles::{AuthSession, PolicySession},
     },
-    structures::{CreatePrimaryKeyResult, Public, SymmetricDefinition},
+    structures::{CreatePrimaryKeyResult, EccParameter, EccPoint, Public, SymmetricDefinition},
     traits::Marshall,
 };
 
@@ -79,7 +80,52 @@ pub(crate) fn marshal_public(public: &Public) -> Result<Vec<u8>, TpmError> {
     public.marshall().map_err(|source| TpmError::Marshal { what: "TPMT_PUBLIC", source })
 }
 
+/// A P-256 or P-384 key with the leading zeros of its coordinates, which some TPMs strip: a validator takes
+/// an endorsement key in one encoding only, because the node's id is the hash of it.
+///
+/// # Errors
+///
+/// [`TpmError::Marshal`] for coordinates that are longer than the field.
+pub(crate) fn whole_coordinates(public: Public) -> Result<Public, TpmError> {
+    let Public::Ecc { object_attributes, name_hashing_algorithm, auth_policy, parameters, unique } = public
+    else {
+        return Ok(public);
+    };
+    let field = if parameters.ecc_curve() == EccCurve::NistP384 { 48 } else { 32 };
+    let failed = |source| TpmError::Marshal { what: "EK coordinates", source };
+    let whole = |coordinate: &EccParameter| {
+        let bytes = coordinate.value();
+        let padded = [vec![0; usize::saturating_sub(field, bytes.len())], bytes.to_vec()].concat();
+        EccParameter::try_from(padded).map_err(failed)
+    };
+    let unique = EccPoint::new(whole(unique.x())?, whole(unique.y())?);
+    Ok(Public::Ecc { object_attributes, name_hashing_algorithm, auth_policy, parameters, unique })
+}
+
 /// The error for an answer that `libtss2` accepted and that makes no sense.
 pub(crate) fn wrong_value() -> TssError {
     TssError::WrapperError(tss_esapi::WrapperErrorKind::WrongValueFromTpm)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::template::{Kind, P256, SHA256, Template};
+
+    #[test]
+    fn stripped_zeros_come_back() {
+        let template = Template {
+            kind: Kind::EccStorage { curve: P256, aes_bits: 128 },
+            name_alg: SHA256,
+            attributes: 0x0003_00b2,
+            policy: &[0; 32],
+            unique: &[7; 31],
+            unique_y: &[9; 32],
+        };
+        let Public::Ecc { unique, .. } = whole_coordinates(template.public().unwrap()).unwrap() else {
+            panic!("not ECC")
+        };
+        assert_eq!(unique.x().value(), [&[0][..], &[7; 31]].concat());
+        assert_eq!(unique.y().value(), [9; 32]);
+    }
 }

@@ -5,11 +5,10 @@
 
 use assay_ledger::ByteVec;
 use assay_ledger::enrolment::{EnrolRequest, EnrolmentRecord, TpmClass};
-use assay_tpm::Public;
+use assay_tpm::{Public, ek_template};
 use assay_wire::limits;
 use assay_x509::{
-    Certificate, Dates, EkCheck, PublicKey, TpmNames, VendorClass, chain, dates, ek_template, judge_ek,
-    strong, tpm_names,
+    Certificate, Dates, EkCheck, PublicKey, TpmNames, VendorClass, chain, dates, judge_ek, strong, tpm_names,
 };
 
 use crate::finding::{Check, Finding, Findings, Severity};
@@ -112,8 +111,8 @@ pub(crate) fn examine(presented: &Presented<'_>, ek: &Public, findings: &mut Fin
         return None;
     }
     match ek_template(ek) {
-        Some(template) => findings.pass(TEMPLATE, template.name()),
-        None => findings.fail(TEMPLATE, Severity::Fatal, "a template", "another public area"),
+        Ok(template) => findings.pass(TEMPLATE, template.name()),
+        Err(fault) => findings.fail(TEMPLATE, Severity::Fatal, "a template", fault),
     }
     let Some(first) = presented.ek_certificates.first() else {
         result(WEAK_KEY, strong(&PublicKey::of(ek)), findings);

@@ -312,12 +312,12 @@ impl Trust {
              # Chance that a slot asks a node for an anchor, in thousandths.\nanchor_per_mille = {}\n\
              # A node counts when this many different operators have enrolled it.\nenrolment_threshold = {}\n\
              # Firmware is known when this many unrelated owners have it.\nfirmware_owners = {}\n",
-            self.policy,
+            quoted(&self.policy),
             match self.vendors {
                 Vendors::Builtin => "builtin",
                 Vendors::None => "none",
             },
-            self.network.id(),
+            quoted(self.network.id()),
             self.receipt_threshold,
             self.beacon_period_ms,
             self.anchor_per_mille,

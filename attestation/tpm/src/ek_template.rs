@@ -78,6 +78,10 @@ pub enum EkFault {
         /// The key's.
         found: Symmetric,
     },
+    /// Coordinates without their leading zeros, or an exponent written out where the template leaves
+    /// it at its default: the same key in other bytes, which would be another node.
+    #[error("endorsement key is not encoded as the template does")]
+    Encoding,
     /// A scheme, which no template has.
     #[error("endorsement key has the scheme {0:?}")]
     Scheme(Scheme),
@@ -136,10 +140,19 @@ pub fn ek_template(public: &Public) -> Result<EkTemplate, EkFault> {
     if found != expected {
         return Err(EkFault::Symmetric { expected, found });
     }
+    if !is_canonical(public) {
+        return Err(EkFault::Encoding);
+    }
     match public.scheme() {
         Scheme::Null => Ok(template),
         scheme => Err(EkFault::Scheme(scheme)),
     }
+}
+
+/// Whether the key is written in one of the ways that it can be: whole coordinates (some TPMs strip
+/// their zeros; a node adds them again), and the default exponent left at 0 (TPM 2.0 Part 2, 12.2.3.5).
+fn is_canonical(public: &Public) -> bool {
+    Public::from_parts(public.parts()).is_ok_and(|again| again.as_bytes() == public.as_bytes())
 }
 
 /// The one template with this type, size and range.
@@ -261,5 +274,29 @@ mod tests {
         assert_eq!(judged(&large), Err(EkFault::RsaSize(3072)));
         let kind = KeyKind::Ecc { curve: Curve::P256, x: vec![1; 32], y: vec![1; 32] };
         assert_eq!(judged(&PublicParts { kind, ..parts(EkTemplate::L2) }), Err(EkFault::Key));
+    }
+
+    #[test]
+    fn one_key_has_one_encoding() {
+        let rsa = Public::from_parts(&parts(EkTemplate::L1)).unwrap().to_bytes();
+        // The exponent stands before the modulus and its length.
+        let at = rsa.len() - 256 - 2 - 4;
+        let mut written = rsa.clone();
+        written[at..at + 4].copy_from_slice(&65_537u32.to_be_bytes());
+        assert_eq!(ek_template(&Public::parse(&written).unwrap()), Err(EkFault::Encoding));
+        let leads = |parts: &PublicParts| matches!(&parts.kind, KeyKind::Ecc { x, .. } if x[0] == 0);
+        let zero =
+            (1..=255u8).map(|seed| ek_parts(&p256_key(seed))).find(leads).expect("one key in 256 or so");
+        let zero = PublicParts { kind: zero.kind, ..parts(EkTemplate::L2) };
+        assert_eq!(judged(&zero), Ok(EkTemplate::L2));
+        let bytes = Public::from_parts(&zero).unwrap().to_bytes();
+        let KeyKind::Ecc { x, .. } = &zero.kind else { panic!("not ECC") };
+        let at = bytes.windows(x.len()).position(|window| window == &x[..]).unwrap();
+        let mut stripped = bytes.clone();
+        stripped.remove(at);
+        stripped[at - 1] -= 1;
+        let stripped = Public::parse(&stripped).unwrap();
+        assert_eq!(stripped.kind(), &zero.kind, "the same key");
+        assert_eq!(ek_template(&stripped), Err(EkFault::Encoding));
     }
 }

@@ -31,7 +31,6 @@ mod quirk;
 mod roca;
 mod signature;
 mod store;
-mod template;
 mod time;
 mod vendor;
 
@@ -50,6 +49,5 @@ pub use quirk::{Quirk, Quirks};
 pub use roca::is_roca;
 pub use signature::{Hash, SignatureAlgorithm, SignatureFault, verify_spki};
 pub use store::{Entry, Role, Store};
-pub use template::{EkTemplate, ek_template};
 pub use time::Seconds;
 pub use vendor::{FirmwareFloor, Vendor, VendorClass};
