@@ -22,6 +22,10 @@ use crate::{admin, civil, ear, init, inspect, logger, nodes, release, report, te
 /// The network's side of Assay: checks what machines say of themselves.
 #[derive(Debug, Parser)]
 #[command(name = "assay-validator", version)]
+#[command(
+    after_help = "Exit codes: 0 good; 1 a verdict is reject; 2 wrong arguments, configuration or trust; \
+                        3 it could not be done."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,

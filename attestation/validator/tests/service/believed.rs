@@ -150,6 +150,7 @@ fn a_validator_serves_and_replays_with_its_vendors_and_releases() {
     let server = Server::start();
     let (home, dir) = (server.home(), server.dir.path().to_owned());
     let (trust, manifest) = released(&dir, &home);
+    let node = Node::enrolled(&server, &mut server.client(), 1);
     let server = server.restart_after(|| {
         std::fs::copy(&trust, home.trust()).unwrap();
         std::fs::create_dir(home.releases()).unwrap();
@@ -158,9 +159,7 @@ fn a_validator_serves_and_replays_with_its_vendors_and_releases() {
         write(home.vendors(), VENDORS);
     });
     assert_eq!(trusted::home(&home).unwrap().releases.len(), 1);
-    let mut client = server.client();
-    let node = Node::enrolled(&server, &mut client, 1);
-    let session = node.open(&mut client, None).id.to_string();
+    let session = node.open(&mut server.client(), None).id.to_string();
     let (exit, replayed) = server.try_order(&["replay", &session]);
     assert_eq!((exit, &replayed["same"]), (0, &true.into()));
     let findings = replayed["now"]["findings"].as_array().unwrap();
