@@ -101,6 +101,7 @@ fn checks(config: &Config, source: Source<'_>) -> Vec<Check> {
     checks.push(machine::user_namespaces());
     checks.push(machine::cgroups());
     checks.push(node::state_dir(&config.node));
+    checks.extend(node::identity(&config.node, daemon));
     checks.extend(node::validators(config, daemon));
     checks.push(node::clock());
     checks

@@ -31,6 +31,8 @@ fn page(status: &Status, paint: Paint) -> Page {
 fn node(page: &mut Page, status: &Status) {
     page.section("Node");
     page.fact("node", status.node.as_deref().unwrap_or("unknown: the TPM has not answered"));
+    page.fact("owner", status.owner.as_deref().unwrap_or("none named"));
+    page.fact("EK certificate", certificate(status.certificate.as_deref()));
     page.fact("session", status.session.as_deref().unwrap_or("none open"));
     page.fact("beats", &status.seq.to_string());
     page.fact("anchors", &status.anchors.to_string());
@@ -39,6 +41,17 @@ fn node(page: &mut Page, status: &Status) {
     page.fact("last receipt", &last);
     let jobs = if status.jobs.is_empty() { "none".to_owned() } else { status.jobs.join(", ") };
     page.fact("running jobs", &jobs);
+}
+
+/// Where the certificate is from, in words.
+pub(super) fn certificate(source: Option<&str>) -> &'static str {
+    match source {
+        Some("tpm") => "from the TPM",
+        Some("file") => "from a file",
+        Some("maker") => "from the TPM's maker",
+        Some(_) => "from elsewhere",
+        None => "none",
+    }
 }
 
 fn validators(page: &mut Page, status: &Status) {
@@ -119,6 +132,8 @@ mod tests {
         let status = Status {
             schema: 1,
             node: Some("ab".repeat(32)),
+            owner: Some("ef".repeat(32)),
+            certificate: Some("maker".into()),
             session: Some("cd".repeat(32)),
             seq: 71,
             last_receipt_ms: Some(1_735_689_599_000),

@@ -96,7 +96,10 @@ fn tpm_and_boot(page: &mut Page, config: &Config) {
     page.value("simulated", config.boot.simulated);
     page.comment("systemd's measurement log. A missing file is fine.");
     page.path("userspace_log", &config.boot.userspace_log);
-    page.comment("The kernel's IMA log, for example /sys/kernel/security/ima/binary_runtime_measurements.");
+    page.comment(
+        "The kernel's IMA log, for example /sys/kernel/security/ima/binary_runtime_measurements. It is",
+    );
+    page.comment("sent with a quote over PCR 10, and left out where all logs together exceed 3 MiB.");
     page.optional_path("ima_log", config.boot.ima_log.as_deref());
 }
 

@@ -25,16 +25,20 @@ const GIVEN: &str = "ek-certificate";
 
 /// The TPM's identity with the certificate that a file or its maker has of it.
 pub(super) async fn complete(node: &Node, identity: Arc<Identity>) -> Arc<Identity> {
-    let found = match from_file(node) {
-        Some(found) => found,
+    if node.certificate.get().is_none() && !identity.ek_certificates.is_empty() {
+        node.certificate.set(Some("tpm"));
+    }
+    let (found, source) = match from_file(node) {
+        Some(found) => (found, "file"),
         None => match wanted(node, &identity) {
-            Some(url) => from_maker(node, &url).await.map(|one| vec![one]),
+            Some(url) => (from_maker(node, &url).await.map(|one| vec![one]), "maker"),
             None => return identity,
         },
     };
     match found {
         Ok(certificates) => {
             node.clear(CODE);
+            node.certificate.set(Some(source));
             let identity = Arc::new(with(&identity, certificates));
             *node.identity.borrow_mut() = Some(Arc::clone(&identity));
             identity
@@ -164,6 +168,7 @@ pub(super) fn give(node: &Node, file: &str) -> Answer {
     }
     // The TPM is asked again, so that no certificate stays that was given before.
     *node.identity.borrow_mut() = None;
+    node.certificate.set(None);
     node.renew("the owner gave an endorsement certificate");
     Answer::Taken
 }

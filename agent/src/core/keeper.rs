@@ -9,7 +9,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use assay_attester::Identity;
-use assay_ledger::session::SessionEnd;
+use assay_ledger::session::{BootLogs, ImaQuote, SessionEnd, ima_extra_data};
 use assay_wire::{Digest, Kind, VerifyingKey};
 use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
@@ -115,11 +115,8 @@ async fn open(node: &Rc<Node>) -> Result<Digest, OpenFault> {
     let public = (keys.sign.verifying_key(), keys.sealing_public());
     let enrolled = enrolled(node, validator, &identity, public).await?;
     let further = further::records(node, &identity, public).await;
-    let (logs, fault) = machine::boot_logs(&node.config.boot);
-    match fault {
-        Some(fault) => node.raise("boot.log", Severity::Warning, fault.to_string()),
-        None => node.clear("boot.log"),
-    }
+    let challenge = validator.challenge(&node.port, enrolled.node).await?;
+    let (logs, ima) = logs(node, ima_extra_data(&challenge, &enrolled.node)).await;
     let gpus = match &node.gpus {
         Some(gpus) => gpus.open_session().await,
         None => Vec::new(),
@@ -127,11 +124,12 @@ async fn open(node: &Rc<Node>) -> Result<Digest, OpenFault> {
     let opening = Opening {
         config: &node.config,
         enrolled: &enrolled,
-        challenge: validator.challenge(&node.port, enrolled.node).await?,
+        challenge,
         beacon: node.beacon.get().map(|beacon| beacon.hash).unwrap_or_default(),
         previous: node.ledger.borrow().previous()?,
         gpus,
         logs,
+        ima,
         further,
     };
     let (session, evidence) = node.watch_tpm(opening.attest(keys, &node.network, &node.tpm).await)?;
@@ -144,6 +142,24 @@ async fn open(node: &Rc<Node>) -> Result<Digest, OpenFault> {
     node.stored.send_replace(());
     log::info!("opened session {id}");
     Ok(id)
+}
+
+/// What this boot logged, and the TPM's word on the log of IMA. What can't be taken is left out, and said.
+async fn logs(node: &Node, over_ima: Digest) -> (BootLogs, Option<ImaQuote>) {
+    let boot = &node.config.boot;
+    let (mut logs, fault) = machine::boot_logs(boot);
+    let ima = machine::add_ima_log(&mut logs, boot, &node.tpm, over_ima).await;
+    let (ima, ima_fault) = match ima {
+        Ok(ima) => (ima, None),
+        Err(fault) => (None, Some(fault)),
+    };
+    for (code, fault) in [("boot.log", fault), ("boot.ima-log", ima_fault)] {
+        match fault {
+            Some(fault) => node.raise(code, Severity::Warning, fault.to_string()),
+            None => node.clear(code),
+        }
+    }
+    (logs, ima)
 }
 
 /// Waits for a beacon and for the first validator to have all of earlier sessions.

@@ -7,7 +7,7 @@
 use std::cell::RefCell;
 use std::sync::atomic::AtomicBool;
 
-use assay_ledger::session::SessionEnd;
+use assay_ledger::session::{SessionEnd, ima_extra_data};
 use assay_sandbox::{JobFile, JobOutcome};
 use assay_wire::{Digest, Domain, Envelope, Kind, Network, hash};
 
@@ -81,16 +81,20 @@ impl Place<'_> {
                 return Ok(None);
             }
         };
-        let (logs, _) = machine::boot_logs(&self.config.boot);
+        let challenge = Digest::default();
+        let (mut logs, _) = machine::boot_logs(&self.config.boot);
+        let over = ima_extra_data(&challenge, &enrolled.node);
+        let ima = machine::add_ima_log(&mut logs, &self.config.boot, self.tpm, over).await;
         let opening = Opening {
             config: self.config,
             enrolled: &enrolled,
-            challenge: Digest::default(),
+            challenge,
             beacon: self.ledger.borrow().newest_beacon()?.unwrap_or_default(),
             previous: self.ledger.borrow().previous()?,
             gpus: Vec::new(),
             further: Vec::new(),
             logs,
+            ima: ima.unwrap_or_default(),
         };
         let keys = SessionKeys::generate().map_err(CoreError::Random)?;
         let (session, evidence) =

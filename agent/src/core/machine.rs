@@ -7,17 +7,32 @@ use std::path::{Path, PathBuf};
 use assay_gpu::GpuIdentity;
 use assay_inventory::host;
 use assay_ledger::ByteVec;
-use assay_ledger::session::{BootLogs, Machine, Simulated};
-use assay_wire::limits;
+use assay_ledger::session::{BootLogs, IMA_PCR, ImaQuote, Machine, Simulated};
+use assay_wire::{Digest, limits};
 
+use super::open::{attested_quote, pcr_values};
+use super::tpm::{TpmFault, TpmHandle};
 use crate::config::{Boot, Config};
 
 /// A boot log that is there and could not be taken.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot read the boot log {}: {source}", path.display())]
-pub(super) struct LogFault {
-    path: PathBuf,
-    source: io::Error,
+pub(super) enum LogFault {
+    /// It could not be read, or is too long.
+    #[error("cannot read the log {}: {source}", path.display())]
+    Read {
+        /// The log.
+        path: PathBuf,
+        /// Why.
+        source: io::Error,
+    },
+    /// The TPM did not vouch for it.
+    #[error("cannot quote the PCR of the log {}: {fault}", path.display())]
+    Quote {
+        /// The log.
+        path: PathBuf,
+        /// Why.
+        fault: TpmFault,
+    },
 }
 
 /// The machine as the kernel describes it.
@@ -44,34 +59,57 @@ pub(super) fn simulated(config: &Config, gpus: &[GpuIdentity]) -> Vec<Simulated>
     parts.into_iter().filter(|(is, _)| *is).map(|(_, part)| part).collect()
 }
 
-/// The boot logs, and why one that is there is not among them. A missing log is no fault.
+/// The logs of firmware and userspace, and why one that is there is not among them. A missing log is
+/// no fault.
 pub(super) fn boot_logs(boot: &Boot) -> (BootLogs, Option<LogFault>) {
     let mut fault = None;
-    let mut log = |path: &Path| match read(path) {
+    let mut log = |path: &Path| match read(path, limits::BOOT_LOG) {
         Ok(bytes) => bytes.map(ByteVec::from),
         Err(source) => {
-            fault = Some(LogFault { path: path.to_owned(), source });
+            fault = Some(LogFault::Read { path: path.to_owned(), source });
             None
         }
     };
-    let logs = BootLogs {
-        firmware: log(&boot.firmware_log),
-        userspace: log(&boot.userspace_log),
-        ima: boot.ima_log.as_deref().and_then(&mut log),
-    };
-    (logs, fault)
+    let (firmware, userspace) = (log(&boot.firmware_log), log(&boot.userspace_log));
+    (BootLogs { firmware, userspace, ima: None }, fault)
 }
 
-fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+/// Adds the IMA log, where one is kept, and the quote that vouches for it. `over` is the quote's
+/// [`assay_ledger::session::ima_extra_data`].
+///
+/// The quote comes first: what the kernel measures in between makes the log longer than the PCR, never
+/// shorter.
+///
+/// # Errors
+/// [`LogFault`]; then the log is left out.
+pub(super) async fn add_ima_log(
+    logs: &mut BootLogs,
+    boot: &Boot,
+    tpm: &TpmHandle,
+    over: Digest,
+) -> Result<Option<ImaQuote>, LogFault> {
+    let Some(path) = boot.ima_log.as_deref().filter(|path| path.exists()) else { return Ok(None) };
+    let quoted = tpm.call(move |tpm| tpm.quote(&over.0, &[IMA_PCR])).await;
+    let quoted = quoted.map_err(|fault| LogFault::Quote { path: path.to_owned(), fault })?;
+    let others = [&logs.firmware, &logs.userspace].into_iter().flatten().map(|log| log.len()).sum();
+    let bytes = read(path, limits::IMA_LOG.saturating_sub(others));
+    let bytes = bytes.map_err(|source| LogFault::Read { path: path.to_owned(), source })?;
+    let value = pcr_values(&quoted).first().map(|pcr| pcr.value);
+    let (Some(bytes), Some(value)) = (bytes, value) else { return Ok(None) };
+    logs.ima = Some(bytes.into());
+    Ok(Some(ImaQuote { quote: attested_quote(quoted), value }))
+}
+
+fn read(path: &Path, limit: usize) -> io::Result<Option<Vec<u8>>> {
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         opened => opened?,
     };
     let mut bytes = Vec::new();
-    let limit = u64::try_from(limits::BOOT_LOG).unwrap_or(u64::MAX);
-    file.take(limit + 1).read_to_end(&mut bytes)?;
-    if bytes.len() > limits::BOOT_LOG {
-        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "longer than any boot log"));
+    let most = u64::try_from(limit).unwrap_or(u64::MAX).saturating_add(1);
+    file.take(most).read_to_end(&mut bytes)?;
+    if bytes.len() > limit {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, "longer than evidence can hold"));
     }
     Ok(Some(bytes).filter(|bytes| !bytes.is_empty()))
 }
@@ -89,15 +127,15 @@ mod tests {
         };
         let boot = Boot {
             firmware_log: at("firmware", b"events"),
-            userspace_log: dir.path().join("none"),
-            ima_log: Some(at("ima", &vec![0; limits::BOOT_LOG + 1])),
+            userspace_log: at("userspace", &vec![0; limits::BOOT_LOG + 1]),
+            ima_log: None,
             simulated: true,
         };
         let (logs, fault) = boot_logs(&boot);
         assert_eq!(logs.firmware, Some(b"events".to_vec().into()));
         assert_eq!((logs.userspace, logs.ima), (None, None));
-        assert!(fault.unwrap().to_string().contains("ima"));
-        let (_, fault) = boot_logs(&Boot { ima_log: None, ..boot });
+        assert!(fault.unwrap().to_string().contains("userspace"));
+        let (_, fault) = boot_logs(&Boot { userspace_log: dir.path().join("none"), ..boot });
         assert!(fault.is_none());
     }
 

@@ -48,6 +48,8 @@ pub(super) struct Node {
     pub(super) renewal: Cell<Option<&'static str>>,
     /// Validators, by index, that are being asked to enrol this node.
     pub(super) enrolling: RefCell<BTreeSet<usize>>,
+    /// Where the endorsement key's certificate is from.
+    pub(super) certificate: Cell<Option<&'static str>>,
     /// When the TPM's maker was last asked for a certificate.
     pub(super) asked_maker: Cell<Option<Instant>>,
 }
@@ -73,6 +75,7 @@ impl Node {
             lost: Notify::new(),
             renewal: Cell::new(None),
             enrolling: RefCell::default(),
+            certificate: Cell::new(None),
             asked_maker: Cell::new(None),
         }
     }
@@ -177,6 +180,8 @@ impl Node {
         Ok(Status {
             schema: SCHEMA,
             node: node.map(|node| node.to_string()),
+            owner: self.config.node.owner.map(|owner| hex::encode(owner.0)),
+            certificate: self.certificate.get().map(str::to_owned),
             session: session.as_ref().map(|session| session.id.to_string()),
             seq: session.as_ref().map(|session| session.head.seq).unwrap_or_default(),
             unsent: validators.first().map(|validator| validator.unsent).unwrap_or_default(),

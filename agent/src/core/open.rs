@@ -3,7 +3,7 @@
 use assay_attester::{Quoted, Signed};
 use assay_gpu::GpuIdentity;
 use assay_ledger::session::{
-    Attested, BootLogs, Evidence, Head, PcrValue, SESSION_PCRS, SessionStart, quote_extra_data,
+    Attested, BootLogs, Evidence, Head, ImaQuote, PcrValue, SESSION_PCRS, SessionStart, quote_extra_data,
     time_extra_data,
 };
 use assay_wire::{Digest, Kind, Network};
@@ -61,6 +61,8 @@ pub(super) struct Opening<'a> {
     pub(super) previous: Option<Head>,
     pub(super) gpus: Vec<GpuIdentity>,
     pub(super) logs: BootLogs,
+    /// What vouches for the IMA log among them.
+    pub(super) ima: Option<ImaQuote>,
     /// Further validators' enrolment records.
     pub(super) further: Vec<Vec<u8>>,
 }
@@ -106,7 +108,7 @@ impl Opening<'_> {
             pcrs,
             logs: self.logs,
             further: self.further.into_iter().map(Into::into).collect(),
-            ima: None,
+            ima: self.ima,
         };
         let bytes = session.seal(Kind::Evidence, &evidence);
         Ok((session, bytes))

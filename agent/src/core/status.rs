@@ -16,6 +16,10 @@ pub struct Status {
     pub schema: u32,
     /// Node id in hex; absent until the TPM answered.
     pub node: Option<String>,
+    /// The owner's public key in hex, when the configuration names one.
+    pub owner: Option<String>,
+    /// Where the endorsement key's certificate is from: `tpm`, `file` or `maker`; absent without one.
+    pub certificate: Option<String>,
     /// The open session's id in hex.
     pub session: Option<String>,
     /// Sequence number of its last beat.

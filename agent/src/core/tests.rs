@@ -34,6 +34,10 @@ fn rig(validators: u8) -> Rig {
 }
 
 fn rig_on(validators: u8, tpm: &str) -> Rig {
+    rig_of(validators, tpm, |_| {})
+}
+
+fn rig_of(validators: u8, tpm: &str, set: impl FnOnce(&mut Config)) -> Rig {
     let dir = tempfile::tempdir().unwrap();
     let mut config = Config::default();
     config.network.id = network().id().to_owned();
@@ -48,6 +52,7 @@ fn rig_on(validators: u8, tpm: &str) -> Rig {
             tls_spki: Digest([0; 32]),
         })
         .collect();
+    set(&mut config);
     let ledger = Ledger::open(&config.node.ledger()).unwrap();
     let tpm = TpmHandle::start(&config.tpm).unwrap();
     Rig { _dir: dir, node: Rc::new(Node::new(&config, ledger, tpm, None)) }

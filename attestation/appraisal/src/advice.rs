@@ -4,10 +4,17 @@ use crate::finding::{Finding, Severity};
 
 /// The next step for whoever owns the node or checks it; `None` where there is none to take.
 ///
-/// `{node}` stands for the node's id in what is printed; a step that needs it says NODE otherwise.
+/// `{node}` stands for the node's id in what is printed, `{value}` for the value of a PCR; a step that needs
+/// one says NODE or VALUE otherwise.
 pub fn advice(finding: &Finding, node: Option<&str>) -> Option<String> {
     let step = step(finding.id).filter(|_| finding.severity >= Severity::Warning)?;
-    Some(step.replace("{node}", node.unwrap_or("NODE")))
+    Some(step.replace("{node}", node.unwrap_or("NODE")).replace("{value}", value(finding).unwrap_or("VALUE")))
+}
+
+/// The value that was seen, from `PCR 0: VALUE`.
+fn value(finding: &Finding) -> Option<&str> {
+    let (_, value) = finding.seen.as_deref()?.split_once(": ")?;
+    (value.len() == 64 && value.bytes().all(|byte| byte.is_ascii_hexdigit())).then_some(value)
 }
 
 const ANOTHER: &str =
@@ -66,7 +73,7 @@ fn step(id: &str) -> Option<&'static str> {
         "ima.violation" => "look at the files that the IMA log names: they were written while they were measured",
         "boot.secure-boot" => "switch Secure Boot on in the machine's firmware set-up and boot again",
         "boot.release" => "install a release that the trust file's signers name, or add the release to the trust file",
-        "boot.firmware-changed" => "firmware changed since enrolment: if you updated it, approve with `assay-validator approve firmware {node}`; if not, look at the machine",
+        "boot.firmware-changed" => "firmware changed since enrolment: if you updated it, approve with `assay-validator approve firmware {node} {value} --dir DIR`; if not, look at the machine",
         "policy.firmware" => "update the TPM's firmware with its vendor's tool, then enrol again",
         "policy.floor" => "see which axis is too low: for I pin this EK with `[[pinned]] node = \"{node}\"` in the trust file or use a TPM with a vendor certificate, for P boot an appliance release, for G pass a proof of GPU",
         "claim.form" | "claim.signature" | "claim.beacons" | "claim.jobs" | "chain.beacon" | "receipts.signature" => ANOTHER,
@@ -104,8 +111,14 @@ mod tests {
     fn the_node_is_named_and_what_holds_needs_no_step() {
         let finding = |severity| Finding::new("boot.firmware-changed", severity, "", "");
         let told = |severity, node| advice(&finding(severity), node).unwrap_or_default();
-        assert!(told(Severity::Warning, Some("ab12")).contains("approve firmware ab12"));
+        assert!(told(Severity::Warning, Some("ab12")).contains("approve firmware ab12 VALUE --dir"));
         assert!(told(Severity::Warning, None).contains("approve firmware NODE"));
+        let value = "0f".repeat(32);
+        let seen = |seen: &str| finding(Severity::Warning).saw(seen);
+        let step = advice(&seen(&format!("PCR 2: {value}")), Some("ab12")).unwrap_or_default();
+        assert!(step.contains(&format!("approve firmware ab12 {value} --dir")), "{step}");
+        let step = advice(&seen("PCR 2: `rm`"), Some("ab12")).unwrap_or_default();
+        assert!(step.contains("approve firmware ab12 VALUE"), "{step}");
         assert_eq!(told(Severity::Info, None), "");
         assert_eq!(told(Severity::Pass, None), "");
     }

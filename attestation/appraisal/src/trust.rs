@@ -229,7 +229,9 @@ impl Trust {
         let pinned = file.pinned.iter().map(|p| {
             Digest::from_hex(&p.node).ok_or_else(|| value("pinned.node", "not 64 hexadecimal digits"))
         });
-        let authorities = file.ca.iter().map(authority).collect::<Result<Vec<_>, _>>()?;
+        let authorities =
+            file.ca.iter().map(|ca| TrustedCa::read(&ca.name, &ca.class, ca.certificate.as_bytes()));
+        let authorities = authorities.collect::<Result<Vec<_>, _>>()?;
         let mut store = shipped(file.vendors)?;
         for authority in &authorities {
             store.add(authority.entry()).map_err(ca)?;
@@ -335,13 +337,7 @@ impl Trust {
         for node in &self.pinned_nodes {
             text.push_str(&format!("\n# Vouched for by hand: identity I1.\n[[pinned]]\nnode = \"{node}\"\n"));
         }
-        for ca in &self.authorities {
-            let pem = der_to_pem(ca.certificate.der());
-            let (name, class) = (quoted(&ca.name), ca.class.name());
-            text.push_str(&format!(
-                "\n[[ca]]\nname = {name}\nclass = {class:?}\ncertificate = \"\"\"\n{pem}\"\"\"\n"
-            ));
-        }
+        self.authorities.iter().for_each(|ca| text.push_str(&ca.to_toml()));
         for signer in &self.release_signers {
             let (name, key) = (quoted(&signer.name), hex::encode(signer.key.0));
             text.push_str(&format!("\n[[release_signer]]\nname = {name}\nkey = \"{key}\"\n"));
@@ -366,6 +362,27 @@ fn quoted(text: &str) -> String {
 }
 
 impl TrustedCa {
+    /// An authority from a certificate's file, DER or PEM; `class` is `discrete`, `firmware` or `virtual`.
+    ///
+    /// # Errors
+    /// [`TrustError`] names the key of the trust file.
+    pub fn read(name: &str, class: &str, file: &[u8]) -> Result<Self, TrustError> {
+        if name.is_empty() {
+            return Err(value("ca.name", "empty"));
+        }
+        let class = VendorClass::of(class);
+        let class = class.ok_or_else(|| value("ca.class", "discrete, firmware or virtual"))?;
+        let certificate = Certificate::from_file(file).map_err(ca)?;
+        Ok(Self { name: name.to_owned(), class, certificate })
+    }
+
+    /// Its section of a trust file.
+    pub fn to_toml(&self) -> String {
+        let (pem, class) = (der_to_pem(self.certificate.der()), self.class.name());
+        let name = quoted(&self.name);
+        format!("\n[[ca]]\nname = {name}\nclass = {class:?}\ncertificate = \"\"\"\n{pem}\"\"\"\n")
+    }
+
     /// A named authority ends a chain, whether it is a root or not, and speaks for every TPM maker.
     fn entry(&self) -> Entry {
         Entry {
@@ -390,16 +407,6 @@ fn shipped(vendors: Vendors) -> Result<Store, TrustError> {
         Vendors::Builtin => store,
         Vendors::None => store.without_authorities(),
     })
-}
-
-fn authority(section: &CaSection) -> Result<TrustedCa, TrustError> {
-    if section.name.is_empty() {
-        return Err(value("ca.name", "empty"));
-    }
-    let class = VendorClass::of(&section.class);
-    let class = class.ok_or_else(|| value("ca.class", "discrete, firmware or virtual"))?;
-    let certificate = Certificate::from_file(section.certificate.as_bytes()).map_err(ca)?;
-    Ok(TrustedCa { name: section.name.clone(), class, certificate })
 }
 
 fn firmware(sections: &[FirmwareSection]) -> Result<BTreeMap<Digest, String>, TrustError> {

@@ -17,11 +17,15 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::config::{Config, Home};
 use crate::error::{Error, chain};
 use crate::server::Service;
-use crate::{admin, civil, ear, init, inspect, logger, nodes, report, text, verify};
+use crate::{admin, civil, ear, init, inspect, logger, nodes, release, report, text, trust_file, verify};
 
 /// The network's side of Assay: checks what machines say of themselves.
 #[derive(Debug, Parser)]
 #[command(name = "assay-validator", version)]
+#[command(
+    after_help = "Exit codes: 0 good; 1 a verdict is reject; 2 wrong arguments, configuration or trust; \
+                        3 it could not be done."
+)]
 struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -31,7 +35,7 @@ struct Cli {
 enum Command {
     /// Make a validator's directory: keys, trust file, policies, configuration.
     Init(InitArgs),
-    /// Serve nodes over HTTPS.
+    /// Serve nodes over HTTPS, with DIR's trust.toml, vendors.toml and releases/*.cbor.
     Serve(ServeArgs),
     /// Check exported files, offline.
     Verify(VerifyArgs),
@@ -41,6 +45,12 @@ enum Command {
     Nodes(NodesArgs),
     /// Show a claim as one page.
     Report(ReportArgs),
+    /// Change a trust file.
+    #[command(subcommand)]
+    Trust(trust_file::Command),
+    /// Make and sign the reference values of releases.
+    #[command(subcommand)]
+    Release(release::Command),
     /// Look after a validator.
     #[command(flatten)]
     Admin(admin::command::Command),
@@ -103,6 +113,12 @@ struct AgainstArgs {
     /// The time to check at, instead of now (RFC 3339).
     #[arg(long)]
     time: Option<String>,
+    /// More TPM makers and their authorities, as in a validator's vendors.toml.
+    #[arg(long, value_name = "FILE")]
+    vendors: Option<PathBuf>,
+    /// A release manifest by a release signer in the trust file. May be given several times.
+    #[arg(long, value_name = "FILE")]
+    release: Vec<PathBuf>,
     /// What to remember: a revocation list or a firmware table, signed by a validator in the trust
     /// file. May be given several times.
     #[arg(long, value_name = "FILE", visible_aliases = ["revocations", "firmware"])]
@@ -112,8 +128,14 @@ struct AgainstArgs {
 impl AgainstArgs {
     fn load(&self) -> Result<(verify::Verifier, u64), Error> {
         let now_ms = time(self.time.as_deref())?;
-        let verifier = verify::Verifier::load(&self.trust, self.policy.as_deref(), &self.state)?;
-        Ok((verifier, now_ms))
+        let sources = verify::Sources {
+            trust: self.trust.clone(),
+            policy: self.policy.clone(),
+            vendors: self.vendors.clone(),
+            releases: self.release.clone(),
+            statements: self.state.clone(),
+        };
+        Ok((verify::Verifier::load(&sources)?, now_ms))
     }
 }
 
@@ -192,6 +214,8 @@ fn dispatch(command: Command) -> Result<bool, Error> {
         Command::Inspect(args) => inspect::run(&args),
         Command::Nodes(args) => run_nodes(&args).map(|()| true),
         Command::Report(args) => run_report(&args),
+        Command::Trust(command) => trust_file::run(&command).map(|()| true),
+        Command::Release(command) => release::run(command).map(|()| true),
         Command::Admin(command) => admin::command::run(command),
     }
 }

@@ -48,6 +48,16 @@ impl Home {
         self.0.join("trust.toml")
     }
 
+    /// More TPM makers and their authorities; need not be there.
+    pub fn vendors(&self) -> PathBuf {
+        self.0.join("vendors.toml")
+    }
+
+    /// The folder of release manifests, each a `.cbor`; need not be there.
+    pub fn releases(&self) -> PathBuf {
+        self.0.join("releases")
+    }
+
     /// The folder of policies.
     pub fn policies(&self) -> PathBuf {
         self.0.join("policies")

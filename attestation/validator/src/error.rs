@@ -4,7 +4,8 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use assay_appraisal::{StateError, TrustError};
+use assay_appraisal::{ReleaseError, StateError, TrustError};
+use assay_boot::BootError;
 use assay_wire::limits;
 
 /// An operation of the service or of a command failed.
@@ -61,6 +62,32 @@ pub enum Error {
         /// Why.
         #[source]
         source: TrustError,
+    },
+    /// A release manifest does not count, or is none.
+    #[error("cannot use {}", path.display())]
+    Release {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: ReleaseError,
+    },
+    /// A release description cannot be signed.
+    #[error("{}: {detail}", path.display())]
+    Description {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong, with the key or the line.
+        detail: String,
+    },
+    /// A file is no release in CoRIM, or a release cannot be written as one.
+    #[error("cannot use {}", path.display())]
+    Corim {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: BootError,
     },
     /// A validator's statement cannot be taken into account.
     #[error("cannot use {}", path.display())]
@@ -145,6 +172,9 @@ impl Error {
             Self::AlreadyThere { .. }
             | Self::Config { .. }
             | Self::Trust { .. }
+            | Self::Release { .. }
+            | Self::Description { .. }
+            | Self::Corim { .. }
             | Self::State { .. }
             | Self::Policy { .. }
             | Self::Argument(_)
@@ -162,6 +192,10 @@ impl Error {
             Self::State { .. } => {
                 Some("name a revocation list or firmware table that a validator in the trust file exported")
             }
+            Self::Release { source: ReleaseError::Signer(_), .. } => {
+                Some("add the signer's key to the trust file as a [[release_signer]] if you believe it")
+            }
+            Self::Description { .. } => Some("`assay-validator release template` prints what it may hold"),
             Self::Locked { .. } => Some("stop the other process first"),
             Self::Listen { .. } => Some("name a free address with --listen or in validator.toml"),
             Self::ReadFile { path, .. } if path.ends_with("validator.toml") => {

@@ -64,9 +64,7 @@ pub struct Made {
 pub fn init(dir: &Path, options: &Options) -> Result<Made, Error> {
     let home = Home::new(dir);
     refuse_to_overwrite(&home)?;
-    let mut seed = Zeroizing::new([0; 32]);
-    getrandom::fill(&mut *seed).map_err(Error::Randomness)?;
-    let key = SigningKey::from_seed(&seed).verifying_key();
+    let (seed, key) = new_seed()?;
     let trust = trust_file(options, key, &home)?;
     let identity = tls::generate(&options.hosts)?;
     if let Some(parent) = dir.parent() {
@@ -80,10 +78,30 @@ pub fn init(dir: &Path, options: &Options) -> Result<Made, Error> {
     write(&home.trust(), 0o644, &trust)?;
     write(&home.config(), 0o644, &Config::template(options.listen))?;
     write(&home.certificate(), 0o644, &identity.certificate)?;
-    write(&home.tls_key(), 0o600, &Zeroizing::new(identity.key))?;
-    let hex = Zeroizing::new(hex::encode(*seed) + "\n");
-    write(&home.key(), 0o600, &hex)?;
+    write(&home.tls_key(), 0o600, &*Zeroizing::new(identity.key))?;
+    write(&home.key(), 0o600, &*seed)?;
     Ok(Made { pin: identity.pin, key })
+}
+
+/// Writes a signing key of its own, as `init` does a validator's: 64 hexadecimal digits.
+///
+/// # Errors
+/// [`Error::AlreadyThere`], [`Error::WriteFile`] or [`Error::Randomness`].
+pub fn key(path: &Path) -> Result<VerifyingKey, Error> {
+    if path.symlink_metadata().is_ok() {
+        return Err(Error::AlreadyThere { path: path.to_owned() });
+    }
+    let (seed, key) = new_seed()?;
+    write(path, 0o600, &*seed)?;
+    Ok(key)
+}
+
+/// A fresh seed as its file's text, and its key.
+fn new_seed() -> Result<(Zeroizing<String>, VerifyingKey), Error> {
+    let mut seed = Zeroizing::new([0; 32]);
+    getrandom::fill(&mut *seed).map_err(Error::Randomness)?;
+    let key = SigningKey::from_seed(&seed).verifying_key();
+    Ok((Zeroizing::new(hex::encode(*seed) + "\n"), key))
 }
 
 fn refuse_to_overwrite(home: &Home) -> Result<(), Error> {
@@ -122,13 +140,13 @@ fn make_dir(path: &Path, mode: u32) -> Result<(), Error> {
 }
 
 /// Creates the file, so that a race can't make this overwrite one, and syncs it.
-fn write(path: &Path, mode: u32, text: &str) -> Result<(), Error> {
+pub(crate) fn write(path: &Path, mode: u32, bytes: impl AsRef<[u8]>) -> Result<(), Error> {
     OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(mode)
         .open(path)
-        .and_then(|mut file| file.write_all(text.as_bytes()).and_then(|()| file.sync_all()))
+        .and_then(|mut file| file.write_all(bytes.as_ref()).and_then(|()| file.sync_all()))
         .map_err(|source| Error::WriteFile { path: path.to_owned(), source })
 }
 

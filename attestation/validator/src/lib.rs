@@ -35,6 +35,7 @@ mod nodes;
 mod offences;
 /// Findings as a page that a person can act on: problems first, each with its next step.
 pub mod page;
+mod release;
 mod replay;
 /// `report`: a claim as one page for people.
 pub mod report;
@@ -45,6 +46,7 @@ pub mod store;
 mod text;
 /// The validator's TLS key: made once, pinned by nodes.
 pub mod tls;
+mod trust_file;
 /// Reading whom and what to believe: trust file, policy, the validator's own key.
 pub mod trusted;
 /// `verify`: exported files in, findings and a verdict out; offline.

@@ -1,6 +1,7 @@
 //! `replay`: a stored session appraised again with everything that its appraisal depended on.
 //!
-//! Evidence, trust, policy, state, challenge and time come from the store; appraisal is a
+//! Evidence, trust, policy, state, challenge and time come from the store, and the validator's vendor
+//! file from its directory; appraisal is a
 //! function of them, so its result is the same bytes, or this program judges otherwise than
 //! the one that accepted the session.
 
@@ -8,9 +9,11 @@ use assay_appraisal::{Policy, State, Trust};
 use assay_wire::{Digest, cbor, limits};
 use serde_json::Value;
 
+use crate::config::Home;
 use crate::engine::{appraise_opening, result_bytes};
 use crate::error::Error;
 use crate::store::{Store, StoreError};
+use crate::trusted;
 
 /// What was kept and what comes out now, as JSON bytes.
 #[derive(Debug)]
@@ -27,7 +30,7 @@ impl Replayed {
 }
 
 /// Appraises a stored session again.
-pub(crate) fn replay(store: &Store, session: &Digest) -> Result<Replayed, Error> {
+pub(crate) fn replay(home: &Home, store: &Store, session: &Digest) -> Result<Replayed, Error> {
     let none = || {
         Error::Argument(format!("session {session}: not in the store, or opened before appraisals were kept"))
     };
@@ -35,7 +38,8 @@ pub(crate) fn replay(store: &Store, session: &Digest) -> Result<Replayed, Error>
     let evidence = store.evidence(session)?.ok_or_else(none)?;
     let corrupt = |what| Error::Store(StoreError::Corrupt { what });
     let text = |bytes| String::from_utf8(bytes).map_err(|_| corrupt("input"));
-    let trust = Trust::parse(&text(kept.trust)?).map_err(|_| corrupt("trust file"))?;
+    let mut trust = Trust::parse(&text(kept.trust)?).map_err(|_| corrupt("trust file"))?;
+    trusted::add_home_vendors(&mut trust, home)?;
     let policy = Policy::parse(&text(kept.policy)?).map_err(|_| corrupt("policy"))?;
     let state: State =
         cbor::from_slice("state", &kept.state, limits::ENVELOPE).map_err(|_| corrupt("state"))?;

@@ -1,12 +1,14 @@
-//! Reading whom and what to believe: trust file, policy, the validator's own key.
+//! Reading whom and what to believe: trust file, vendor files, releases, policy, the validator's own key.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
 
 use assay_appraisal::{Policy, Trust};
 use assay_wire::{Digest, SigningKey};
 use zeroize::Zeroizing;
 
-use crate::error::{Error, read_text};
+use crate::config::Home;
+use crate::error::{Error, read_file, read_text};
 
 /// Reads a trust file.
 ///
@@ -15,6 +17,61 @@ use crate::error::{Error, read_text};
 pub fn trust(path: &Path) -> Result<Trust, Error> {
     let text = read_text(path)?;
     Trust::parse(&text).map_err(|source| Error::Trust { path: path.to_owned(), source })
+}
+
+/// Whom a validator believes: its trust file, its vendor file and the releases in its folder.
+///
+/// # Errors
+/// Those of [`trust`], [`add_vendors`] and [`add_releases`].
+pub fn home(home: &Home) -> Result<Trust, Error> {
+    let mut trust = trust(&home.trust())?;
+    add_home_vendors(&mut trust, home)?;
+    add_releases(&mut trust, &manifests(&home.releases())?)?;
+    Ok(trust)
+}
+
+/// Adds what a validator's vendor file says, where there is one.
+///
+/// # Errors
+/// Those of [`add_vendors`].
+pub fn add_home_vendors(trust: &mut Trust, home: &Home) -> Result<(), Error> {
+    let path = home.vendors();
+    if path.exists() { add_vendors(trust, &path) } else { Ok(()) }
+}
+
+/// Adds what a vendor file says: TPM makers, their authorities, firmware floors.
+///
+/// # Errors
+/// [`Error::ReadFile`] or [`Error::Trust`].
+pub fn add_vendors(trust: &mut Trust, path: &Path) -> Result<(), Error> {
+    let text = read_text(path)?;
+    trust.add_vendors(&text).map_err(|source| Error::Trust { path: path.to_owned(), source })
+}
+
+/// Adds release manifests by signers in the trust file.
+///
+/// # Errors
+/// [`Error::ReadFile`], [`Error::FileTooLarge`] or [`Error::Release`].
+pub fn add_releases(trust: &mut Trust, paths: &[PathBuf]) -> Result<(), Error> {
+    for path in paths {
+        let added = trust.add_release(&read_file(path)?).map(drop);
+        added.map_err(|source| Error::Release { path: path.clone(), source })?;
+    }
+    Ok(())
+}
+
+/// The `.cbor` files of a folder by name; none where there is no folder.
+fn manifests(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+    let failed = |source| Error::ReadFile { path: dir.to_owned(), source };
+    let entries = match dir.read_dir() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        entries => entries.map_err(failed)?,
+    };
+    let paths = entries.map(|entry| entry.map(|entry| entry.path())).collect::<Result<Vec<_>, _>>();
+    let mut paths = paths.map_err(failed)?;
+    paths.retain(|path| path.extension().is_some_and(|extension| extension == "cbor"));
+    paths.sort();
+    Ok(paths)
 }
 
 /// The policy of this name: `policies/NAME.toml` beside the trust file, else the built-in one.

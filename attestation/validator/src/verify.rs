@@ -1,7 +1,7 @@
 //! `verify`: exported files in, findings and a verdict out; offline.
 
 use std::io::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use assay_appraisal::{Appraisal, Axes, Finding, Policy, State, Trust, Verdict, appraise};
 use assay_wire::WireError;
@@ -10,6 +10,7 @@ use serde::Serialize;
 use crate::error::{Error, read_file};
 use crate::page;
 use crate::text::plain;
+use crate::trusted;
 
 /// One file and what came of it.
 #[derive(Debug, Clone)]
@@ -38,21 +39,40 @@ pub struct Verifier {
     pub state: State,
 }
 
+/// Files that say what a [`Verifier`] is made of.
+#[derive(Debug, Clone, Default)]
+pub struct Sources {
+    /// The trust file.
+    pub trust: PathBuf,
+    /// The policy, instead of the trust file's own.
+    pub policy: Option<String>,
+    /// A vendor file.
+    pub vendors: Option<PathBuf>,
+    /// Release manifests by signers in the trust file.
+    pub releases: Vec<PathBuf>,
+    /// Signed statements of validators: revocation lists and firmware tables.
+    pub statements: Vec<PathBuf>,
+}
+
 impl Verifier {
-    /// A trust file, the policy named or the trust file's own, and signed statements of validators:
-    /// revocation lists and firmware tables.
+    /// Reads all of them.
     ///
     /// # Errors
-    /// [`Error::ReadFile`], [`Error::FileTooLarge`], [`Error::Trust`], [`Error::Policy`] or [`Error::State`].
-    pub fn load(trust: &Path, policy: Option<&str>, statements: &[PathBuf]) -> Result<Self, Error> {
-        let parsed = crate::trusted::trust(trust)?;
-        let policy = crate::trusted::policy(trust, policy.unwrap_or(&parsed.policy))?;
+    /// [`Error::ReadFile`], [`Error::FileTooLarge`], [`Error::Trust`], [`Error::Release`], [`Error::Policy`] or
+    /// [`Error::State`].
+    pub fn load(sources: &Sources) -> Result<Self, Error> {
+        let mut trust = trusted::trust(&sources.trust)?;
+        if let Some(vendors) = &sources.vendors {
+            trusted::add_vendors(&mut trust, vendors)?;
+        }
+        trusted::add_releases(&mut trust, &sources.releases)?;
+        let policy = trusted::policy(&sources.trust, sources.policy.as_deref().unwrap_or(&trust.policy))?;
         let mut state = State::default();
-        for path in statements {
-            let taken = state.take(&read_file(path)?, &parsed);
+        for path in &sources.statements {
+            let taken = state.take(&read_file(path)?, &trust);
             taken.map_err(|source| Error::State { path: path.clone(), source })?;
         }
-        Ok(Self { trust: parsed, policy, state })
+        Ok(Self { trust, policy, state })
     }
 }
 

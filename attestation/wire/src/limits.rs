@@ -4,8 +4,10 @@
 pub const ENVELOPE: usize = 4 << 20;
 /// One beat, with sixteen GPUs and sixteen jobs.
 pub const BEAT: usize = 4 << 10;
-/// One boot log (firmware, userspace or IMA).
+/// One boot log (firmware or userspace).
 pub const BOOT_LOG: usize = 1 << 20;
+/// All logs of one session together, that of IMA among them: an envelope holds them and the rest.
+pub const IMA_LOG: usize = 3 << 20;
 /// One TPM structure or signature as it travels.
 pub const TPM_STRUCTURE: usize = 4 << 10;
 /// One certificate as read from the TPM's NV memory.

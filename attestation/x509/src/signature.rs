@@ -1,9 +1,9 @@
 //! Signatures over certificates: which algorithms count, and the one function that checks them.
 
+use assay_tpm::{Curve, RsaKey, SignatureHash, TpmError, verify_ecdsa, verify_rsapss, verify_rsassa};
 use const_oid::ObjectIdentifier;
-use rsa::traits::{PublicKeyParts, SignatureScheme};
-use rsa::{BigUint, Pkcs1v15Sign, Pss, RsaPublicKey};
-use sha2::{Digest as _, Sha256, Sha384, Sha512};
+use p256::elliptic_curve::sec1::ToEncodedPoint as _;
+use p521::ecdsa::signature::hazmat::PrehashVerifier as _;
 
 use crate::der::{self, NULL, Reader, SEQUENCE, constructed};
 use crate::error::{X509Error, value};
@@ -33,10 +33,16 @@ impl Hash {
     }
 
     fn digest(self, message: &[u8]) -> Vec<u8> {
-        match self {
-            Self::Sha256 => Sha256::digest(message).to_vec(),
-            Self::Sha384 => Sha384::digest(message).to_vec(),
-            Self::Sha512 => Sha512::digest(message).to_vec(),
+        SignatureHash::from(self).digest(message)
+    }
+}
+
+impl From<Hash> for SignatureHash {
+    fn from(hash: Hash) -> Self {
+        match hash {
+            Hash::Sha256 => Self::Sha256,
+            Hash::Sha384 => Self::Sha384,
+            Hash::Sha512 => Self::Sha512,
         }
     }
 }
@@ -181,52 +187,44 @@ pub fn verify_spki(
         (_, PublicKey::Other(oid)) => Err(SignatureFault::UnknownAlgorithm(*oid)),
         (SignatureAlgorithm::RsaPkcs1(hash), PublicKey::Rsa { modulus, exponent }) => {
             let key = rsa_key(key, modulus, exponent)?;
-            let scheme = match hash {
-                Hash::Sha256 => Pkcs1v15Sign::new::<Sha256>(),
-                Hash::Sha384 => Pkcs1v15Sign::new::<Sha384>(),
-                Hash::Sha512 => Pkcs1v15Sign::new::<Sha512>(),
-            };
-            rsa_verify(&key, scheme, &hash.digest(message), signature)
+            verify_rsassa(&key, hash.into(), message, signature).map_err(fault)
         }
         (SignatureAlgorithm::RsaPss(hash, salt), PublicKey::Rsa { modulus, exponent }) => {
             let key = rsa_key(key, modulus, exponent)?;
-            let scheme = match hash {
-                Hash::Sha256 => Pss::new_with_salt::<Sha256>(salt),
-                Hash::Sha384 => Pss::new_with_salt::<Sha384>(salt),
-                Hash::Sha512 => Pss::new_with_salt::<Sha512>(salt),
-            };
-            rsa_verify(&key, scheme, &hash.digest(message), signature)
+            verify_rsapss(&key, hash.into(), salt, message, signature).map_err(fault)
         }
         (SignatureAlgorithm::Ecdsa(hash), PublicKey::Ec { curve, point }) => {
-            ecdsa(*curve, point, &hash.digest(message), signature)
+            ecdsa(*curve, point, hash, message, signature)
         }
         _ => Err(SignatureFault::KeyMismatch),
     }
 }
 
-fn rsa_key(key: &PublicKey, modulus: &[u8], exponent: &[u8]) -> Result<RsaPublicKey, SignatureFault> {
+fn fault(error: TpmError) -> SignatureFault {
+    match error {
+        TpmError::SignatureInvalid => SignatureFault::Invalid,
+        TpmError::SignatureRange => SignatureFault::Malformed,
+        _ => SignatureFault::MalformedKey,
+    }
+}
+
+fn rsa_key<'a>(key: &PublicKey, modulus: &'a [u8], exponent: &[u8]) -> Result<RsaKey<'a>, SignatureFault> {
     let bits = key.bits();
     if !(2048..=4096).contains(&bits) {
         return Err(SignatureFault::KeySize { bits });
     }
-    let (n, e) = (BigUint::from_bytes_be(modulus), BigUint::from_bytes_be(exponent));
-    RsaPublicKey::new(n, e).map_err(|_| SignatureFault::MalformedKey)
-}
-
-fn rsa_verify(
-    key: &RsaPublicKey,
-    scheme: impl SignatureScheme,
-    digest: &[u8],
-    signature: &[u8],
-) -> Result<(), SignatureFault> {
-    if signature.len() != key.size() || &BigUint::from_bytes_be(signature) >= key.n() {
-        return Err(SignatureFault::Malformed);
-    }
-    scheme.verify(key, digest, signature).map_err(|_| SignatureFault::Invalid)
+    let exponent = pad(exponent).map(u64::from_be_bytes).ok_or(SignatureFault::MalformedKey)?;
+    Ok(RsaKey { modulus, exponent })
 }
 
 /// ECDSA-Sig-Value (RFC 3279 2.2.3), then FIPS 186-5 6.4.2.
-fn ecdsa(curve: EcCurve, point: &[u8], digest: &[u8], signature: &[u8]) -> Result<(), SignatureFault> {
+fn ecdsa(
+    curve: EcCurve,
+    point: &[u8],
+    hash: Hash,
+    message: &[u8],
+    signature: &[u8],
+) -> Result<(), SignatureFault> {
     let numbers = || -> Result<(Vec<u8>, Vec<u8>), X509Error> {
         const FIELD: &str = "ECDSA-Sig-Value";
         let mut outer = Reader::new(signature, 0);
@@ -238,11 +236,38 @@ fn ecdsa(curve: EcCurve, point: &[u8], digest: &[u8], signature: &[u8]) -> Resul
         Ok((r, s))
     };
     let (r, s) = numbers().map_err(|_| SignatureFault::Malformed)?;
+    let bare = |curve, point: Option<Vec<u8>>| {
+        let point = point.ok_or(SignatureFault::MalformedKey)?;
+        verify_ecdsa(curve, &point, hash.into(), message, &r, &s).map_err(fault)
+    };
     match curve {
-        EcCurve::P256 => p256::verify(point, digest, &r, &s),
-        EcCurve::P384 => p384::verify(point, digest, &r, &s),
-        EcCurve::P521 => p521::verify(point, digest, &r, &s),
+        EcCurve::P256 => bare(Curve::P256, p256_point(point)),
+        EcCurve::P384 => bare(Curve::P384, p384_point(point)),
+        EcCurve::P521 => p521(point, &hash.digest(message), &r, &s),
     }
+}
+
+/// Uncompressed, as the bare check takes it; a certificate may hold either form (RFC 5480 2.2).
+fn p256_point(point: &[u8]) -> Option<Vec<u8>> {
+    let key = p256::PublicKey::from_sec1_bytes(point).ok()?;
+    Some(key.to_encoded_point(false).as_bytes().to_vec())
+}
+
+fn p384_point(point: &[u8]) -> Option<Vec<u8>> {
+    let key = p384::PublicKey::from_sec1_bytes(point).ok()?;
+    Some(key.to_encoded_point(false).as_bytes().to_vec())
+}
+
+/// Of authorities only, and in no other back end.
+fn p521(point: &[u8], digest: &[u8], r: &[u8], s: &[u8]) -> Result<(), SignatureFault> {
+    let key = p521::ecdsa::VerifyingKey::from_sec1_bytes(point).map_err(|_| SignatureFault::MalformedKey)?;
+    let number = |bytes| {
+        let padded = pad::<66>(bytes).and_then(p521::FieldBytes::from_exact_iter);
+        padded.ok_or(SignatureFault::Malformed)
+    };
+    let signature = p521::ecdsa::Signature::from_scalars(number(r)?, number(s)?)
+        .map_err(|_| SignatureFault::Malformed)?;
+    key.verify_prehash(digest, &signature).map_err(|_| SignatureFault::Invalid)
 }
 
 /// `bytes` with leading zeros up to `N`.
@@ -252,35 +277,3 @@ fn pad<const N: usize>(bytes: &[u8]) -> Option<[u8; N]> {
     padded.iter_mut().skip(start).zip(bytes).for_each(|(to, from)| *to = *from);
     Some(padded)
 }
-
-macro_rules! curve_module {
-    ($krate:ident, $len:literal) => {
-        mod $krate {
-            use $krate::FieldBytes;
-            use $krate::ecdsa::signature::hazmat::PrehashVerifier;
-            use $krate::ecdsa::{Signature, VerifyingKey};
-
-            use super::{SignatureFault, pad};
-
-            pub(super) fn verify(
-                point: &[u8],
-                digest: &[u8],
-                r: &[u8],
-                s: &[u8],
-            ) -> Result<(), SignatureFault> {
-                let key = VerifyingKey::from_sec1_bytes(point).map_err(|_| SignatureFault::MalformedKey)?;
-                let number = |bytes| {
-                    let padded = pad::<$len>(bytes).and_then(FieldBytes::from_exact_iter);
-                    padded.ok_or(SignatureFault::Malformed)
-                };
-                let signature =
-                    Signature::from_scalars(number(r)?, number(s)?).map_err(|_| SignatureFault::Malformed)?;
-                key.verify_prehash(digest, &signature).map_err(|_| SignatureFault::Invalid)
-            }
-        }
-    };
-}
-
-curve_module!(p256, 32);
-curve_module!(p384, 48);
-curve_module!(p521, 66);

@@ -27,13 +27,17 @@ pub struct Input {
 pub const FILES: [&str; 4] = ["enrolment", "evidence", "claim", "receipt"];
 
 impl Input {
+    fn report(&self, file: &str) -> &Value {
+        self.reports.get(file).unwrap_or(&Value::Null)
+    }
+
     fn claim(&self) -> &Value {
-        self.reports.get("claim").unwrap_or(&Value::Null)
+        self.report("claim")
     }
 
     /// Whether every file was accepted.
     pub fn all_accepted(&self) -> bool {
-        FILES.iter().all(|file| text(self.reports.get(file).unwrap_or(&Value::Null), "/verdict") == "accept")
+        FILES.iter().all(|file| text(self.report(file), "/verdict") == "accept")
     }
 }
 
@@ -43,13 +47,16 @@ pub fn render(input: &Input) -> String {
     let claim = input.claim();
     let session = last(claim.pointer("/facts/sessions"));
     section(&mut page, "Machine", &machine(session));
-    section(&mut page, "Identity", &identity(claim, session));
-    section(&mut page, "Boot", &boot(session));
+    section(&mut page, "Identity", &identity(input.report("enrolment"), session));
+    section(&mut page, "Boot", &boot(input.report("evidence")));
     section(&mut page, "GPUs", &gpus(session));
     section(&mut page, "Job", &job(input));
     section(&mut page, "Uptime", &uptime(claim));
     section(&mut page, "Utilization", &utilization(claim));
     section(&mut page, "Verdict", &verdict(input));
+    for (file, rows) in findings(input) {
+        section(&mut page, &format!("Findings on the {file}, problems first"), &rows);
+    }
     section(&mut page, "Sizes and rates", &sizes(input));
     let _ = writeln!(page, "\nCheck it yourself:");
     for file in FILES {
@@ -106,12 +113,17 @@ fn machine(session: &Value) -> Rows {
     rows
 }
 
-fn identity(claim: &Value, session: &Value) -> Rows {
-    let node = claim.pointer("/facts/node").unwrap_or(&Value::Null);
+fn identity(enrolment: &Value, session: &Value) -> Rows {
+    let node = enrolment.pointer("/facts/node").unwrap_or(&Value::Null);
     let model = text(node, "/tpm_model");
+    let certificate = match node.get("authority").and_then(Value::as_str) {
+        Some(authority) => format!("chains to {authority:?}, which the trust file pins"),
+        None => "no pinned authority vouches for the EK".to_owned(),
+    };
     vec![
         row("node", text(node, "/id")),
         row("tpm", format!("{} ({model}), EK {}", text(node, "/tpm_class"), text(node, "/ek"))),
+        row("certificate", certificate),
         row(
             "firmware",
             format!(
@@ -121,30 +133,48 @@ fn identity(claim: &Value, session: &Value) -> Rows {
             ),
         ),
         row("enrolled by", text(node, "/enrolled_by")),
-        row("axis", text(claim, "/axes/identity")),
+        row("axis", axis(enrolment, "identity", "identity.tpm")),
     ]
 }
 
-fn boot(session: &Value) -> Rows {
+/// An axis with its reason: what the finding saw, whose last words are the axis again.
+fn axis(report: &Value, name: &str, id: &str) -> String {
+    let (axis, seen) = (text(report, &format!("/axes/{name}")), text(finding(report, id), "/seen"));
+    format!("{axis}: {}", seen.strip_suffix(&format!(": {axis}")).unwrap_or(seen))
+}
+
+/// The last finding of this id.
+fn finding<'a>(report: &'a Value, id: &str) -> &'a Value {
+    let mut all = list(report, "/findings").iter().rev();
+    all.find(|finding| text(finding, "/id") == id).unwrap_or(&Value::Null)
+}
+
+fn boot(evidence: &Value) -> Rows {
+    let session = last(evidence.pointer("/facts/sessions"));
     let boot = session.get("boot").unwrap_or(&Value::Null);
     let secure = match boot.get("secure_boot").and_then(Value::as_bool) {
         Some(true) => "on",
         Some(false) => "off",
         None => "not in the log",
     };
+    let replay = finding(evidence, "boot.replay");
+    let replayed = match text(replay, "/severity") {
+        "pass" => "to the quoted values",
+        _ => text(replay, "/seen"),
+    };
     vec![
         row("firmware", text(boot, "/firmware")),
+        row("log", format!("{}, {} bytes", text(boot, "/format"), number(boot, "/log_bytes"))),
         row(
-            "log",
+            "replayed",
             format!(
-                "{}, {} events, {} bytes",
-                text(boot, "/format"),
+                "{} events over {} PCRs, {replayed}",
                 number(boot, "/events"),
-                number(boot, "/log_bytes")
+                number(boot, "/pcrs_replayed")
             ),
         ),
-        row("replayed", format!("{} of 15 quoted PCRs", number(boot, "/pcrs_replayed"))),
         row("secure boot", secure),
+        row("axis", axis(evidence, "platform", "boot.release")),
         row("simulated", join(list(session, "/simulated"))),
     ]
 }
@@ -172,7 +202,7 @@ fn gpus(session: &Value) -> Rows {
 }
 
 fn job(input: &Input) -> Rows {
-    let receipt = input.reports.get("receipt").unwrap_or(&Value::Null);
+    let receipt = input.report("receipt");
     let job = last(receipt.pointer("/facts/jobs"));
     let mut rows = vec![
         row("job", short(text(job, "/job"))),
@@ -254,40 +284,47 @@ fn utilization(claim: &Value) -> Rows {
 }
 
 fn verdict(input: &Input) -> Rows {
-    let mut rows = Rows::new();
-    for file in FILES {
-        let report = input.reports.get(file).unwrap_or(&Value::Null);
+    let line = |file: &&'static str| {
+        let report = input.report(file);
         let axes =
             ["identity", "platform", "gpu"].map(|axis| text(report, &format!("/axes/{axis}")).to_owned());
-        rows.push(row(file, format!("{}  {}", text(report, "/verdict"), axes.join(" "))));
-    }
-    rows.extend(findings(input.claim(), input.colour));
-    rows
+        row(file, format!("{}  {}", text(report, "/verdict"), axes.join(" ")))
+    };
+    FILES.iter().map(line).collect()
 }
 
-/// The claim's findings: one line for each id, with the worst that was seen.
-fn findings(claim: &Value, colour: bool) -> Rows {
-    let mut ids: Vec<&str> = Vec::new();
-    let mut worst: BTreeMap<&str, (u8, &Value)> = BTreeMap::new();
-    for finding in list(claim, "/findings") {
+/// The findings of each file; what was found in one is not said again of the next, unless it is worse.
+fn findings(input: &Input) -> Vec<(&'static str, Rows)> {
+    let mut said = BTreeMap::new();
+    let mut sections = Vec::new();
+    for file in FILES {
+        let mut worst = worst(input.report(file));
+        worst.retain(|(id, rank, _)| said.insert(*id, *rank).is_none_or(|before| *rank > before));
+        worst.sort_by_key(|(_, rank, _)| std::cmp::Reverse(*rank));
+        let width = worst.iter().map(|(id, ..)| id.len()).max().unwrap_or_default();
+        let line = |(id, rank, finding): &(&str, u8, &Value)| {
+            let seen = text(finding, "/seen");
+            let seen: String =
+                if seen.len() == 64 { short(seen).to_owned() } else { seen.chars().take(60).collect() };
+            (mark(*rank, input.colour), format!("{id:width$}  {}: {seen}", text(finding, "/checked")))
+        };
+        sections.push((file, worst.iter().map(line).collect()));
+    }
+    sections
+}
+
+/// A report's ids in order, each with the worst that was seen.
+fn worst(report: &Value) -> Vec<(&str, u8, &Value)> {
+    let mut all: Vec<(&str, u8, &Value)> = Vec::new();
+    for finding in list(report, "/findings") {
         let (id, rank) = (text(finding, "/id"), rank(text(finding, "/severity")));
-        let entry = worst.entry(id).or_insert_with(|| {
-            ids.push(id);
-            (rank, finding)
-        });
-        if rank >= entry.0 {
-            *entry = (rank, finding);
+        match all.iter_mut().find(|(known, ..)| *known == id) {
+            Some(known) if rank >= known.1 => *known = (id, rank, finding),
+            Some(_) => {}
+            None => all.push((id, rank, finding)),
         }
     }
-    let width = ids.iter().map(|id| id.len()).max().unwrap_or_default();
-    let line = |id: &&str| {
-        let (rank, finding) = worst.get(id)?;
-        let seen = text(finding, "/seen");
-        let seen: String =
-            if seen.len() == 64 { short(seen).to_owned() } else { seen.chars().take(60).collect() };
-        Some((mark(*rank, colour), format!("{id:width$}  {}: {seen}", text(finding, "/checked"))))
-    };
-    ids.iter().filter_map(line).collect()
+    all
 }
 
 fn rank(severity: &str) -> u8 {
@@ -299,7 +336,7 @@ fn rank(severity: &str) -> u8 {
     }
 }
 
-/// The mark, as wide as the longest file name with or without colour.
+/// The mark, of one width with or without colour.
 fn mark(rank: u8, colour: bool) -> String {
     let (mark, code) = match rank {
         0 => ("ok", 32),
@@ -307,7 +344,7 @@ fn mark(rank: u8, colour: bool) -> String {
         2 => ("warn", 33),
         _ => ("FAIL", 31),
     };
-    if colour { format!("\x1b[{code}m{mark:>9}\x1b[0m") } else { format!("{mark:>9}") }
+    if colour { format!("\x1b[{code}m{mark:>4}\x1b[0m") } else { format!("{mark:>4}") }
 }
 
 fn sizes(input: &Input) -> Rows {
@@ -361,6 +398,17 @@ mod tests {
             missing.reports.remove(file);
             assert!(!missing.all_accepted());
         }
+    }
+
+    #[test]
+    fn problems_come_first_and_once() {
+        let page = render(&input());
+        let (_, evidence) = page.split_once("Findings on the evidence").unwrap();
+        let (evidence, claim) = evidence.split_once("Findings on the claim").unwrap();
+        let marks: Vec<_> =
+            evidence.lines().filter_map(|line| line.split_whitespace().next()).skip(3).collect();
+        assert!(marks.is_sorted_by_key(|mark| *mark == "ok") && marks.contains(&"note"), "{evidence}");
+        assert!(evidence.contains("boot.replay") && !claim.contains("boot.replay"), "{claim}");
     }
 
     #[test]

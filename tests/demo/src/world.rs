@@ -195,9 +195,22 @@ impl World {
             init.args(["--beacon-period-ms", &self.pace.beacon_period_ms.to_string()]);
             init.args(["--anchor-per-mille", &self.pace.anchor_per_mille.to_string()]);
             write(&self.dir.join("pins.json"), output(&mut init)?)?;
+            self.pin_ca()?;
         }
         let copied = fs::copy(dir.join("trust.toml"), self.trust());
         copied.map(|_| ()).map_err(|source| DemoError::WriteFile { path: self.trust(), source })
+    }
+
+    /// Has the validator believe the test CA that certified the software TPM.
+    fn pin_ca(&self) -> Result<(), DemoError> {
+        let Some(swtpm) = &self.swtpm else { return Ok(()) };
+        for (name, certificate) in ["swtpm test CA", "swtpm test root CA"].iter().zip(swtpm.ca_certificates())
+        {
+            let mut add = Command::new(self.programs.validator());
+            add.args(["trust", "add-ca", "--class", "virtual", "--name", name]).arg("--trust");
+            output(add.arg(self.validator_dir().join("trust.toml")).arg(certificate))?;
+        }
+        Ok(())
     }
 
     /// Starts the validator and waits until it listens.

@@ -39,6 +39,29 @@ pub(super) fn agent(answer: &Result<Status, CliError>) -> Check {
     }
 }
 
+/// Whose the node is, and what vouches for its TPM; nothing where no agent answers.
+pub(super) fn identity(node: &Node, daemon: Option<&Status>) -> Vec<Check> {
+    let owner = match &node.owner {
+        Some(owner) => Check::good("node.owner", format!("it belongs to {}", hex::encode(owner.0))),
+        None => {
+            Check::new("node.owner", Mark::Note, "no owner is named: its firmware never counts for others")
+                .next("assay-agent owner new FILE, and name the key it prints as node.owner")
+        }
+    };
+    let certificate = daemon.filter(|status| status.node.is_some()).map(|status| {
+        const CODE: &str = "identity.certificate";
+        let source = crate::cli::status::certificate(status.certificate.as_deref());
+        match status.certificate {
+            Some(_) => Check::good(CODE, format!("the endorsement key's certificate is {source}")),
+            None => {
+                Check::new(CODE, Mark::Note, "no endorsement certificate: I0, or I1 where the key is pinned")
+                    .next("assay-agent enrol --ek-cert FILE")
+            }
+        }
+    });
+    [owner].into_iter().chain(certificate).collect()
+}
+
 pub(super) fn state_dir(node: &Node) -> Check {
     const CODE: &str = "node.state-dir";
     let dir = &node.state_dir;
@@ -148,6 +171,20 @@ mod tests {
         });
         assert!(agent(&closed).mark == Mark::Failed && agent(&closed).next.is_some());
         assert_eq!(agent(&Ok(Status::default())).mark, Mark::Good);
+    }
+
+    #[test]
+    fn owner_and_certificate_are_told_where_known() {
+        let marks = |node: &Node, status: Option<&Status>| {
+            identity(node, status).into_iter().map(|check| check.mark).collect::<Vec<_>>()
+        };
+        let owned = Node { owner: Some(assay_wire::VerifyingKey([1; 32])), ..Node::default() };
+        assert_eq!(marks(&Node::default(), None), [Mark::Note]);
+        assert_eq!(marks(&owned, Some(&Status::default())), [Mark::Good]);
+        let bare = Status { node: Some("ab".into()), ..Status::default() };
+        assert_eq!(marks(&owned, Some(&bare)), [Mark::Good, Mark::Note]);
+        let certified = Status { certificate: Some("tpm".into()), ..bare };
+        assert_eq!(marks(&owned, Some(&certified)), [Mark::Good, Mark::Good]);
     }
 
     #[test]

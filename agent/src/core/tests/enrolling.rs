@@ -16,6 +16,8 @@ use rand_core::SeedableRng as _;
 
 use super::*;
 
+mod ima;
+
 /// Link and all validators: they enrol whoever asks, challenge, and take what [`Played`] takes.
 #[derive(Default)]
 struct World {
@@ -257,6 +259,7 @@ async fn a_firmware_tpms_certificate_comes_from_its_maker() {
         rig.join(&world).await;
         let complete = endorsement::complete(&rig.node, bare()).await;
         assert_eq!(complete.ek_certificates, [der]);
+        assert_eq!(rig.node.status().unwrap().certificate.as_deref(), Some("maker"));
         assert!(world.borrow().urls[0].starts_with("https://ftpm.amd.com/pki/aia/"));
         assert_eq!(rig.node.identity.borrow().as_ref(), Some(&complete));
         assert!(codes(&rig.node).is_empty());
@@ -296,6 +299,7 @@ async fn an_owners_file_comes_before_the_maker() {
         assert_eq!(endorsement::give(&rig.node, &hex::encode(&der)), answer::Answer::Taken);
         let complete = endorsement::complete(&rig.node, bare()).await;
         assert_eq!(complete.ek_certificates, [der]);
+        assert_eq!(rig.node.status().unwrap().certificate.as_deref(), Some("file"));
         assert!(world.borrow().urls.is_empty());
     })
     .await;

@@ -278,8 +278,9 @@ fn list_offences(args: &ExportArgs) -> Result<bool, Error> {
 }
 
 fn run_replay(args: &ReplayArgs) -> Result<bool, Error> {
-    let store = Store::open_read_only(&Home::new(&args.at.dir).store())?;
-    let replayed = replay::replay(&store, &digest(&args.session)?)?;
+    let home = Home::new(&args.at.dir);
+    let store = Store::open_read_only(&home.store())?;
+    let replayed = replay::replay(&home, &store, &digest(&args.session)?)?;
     match args.at.json {
         true => print_json(&json!({
             "schema": 1, "same": replayed.same(), "at_ms": replayed.at_ms,

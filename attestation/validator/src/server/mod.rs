@@ -64,7 +64,7 @@ impl Service {
     /// process serves the directory.
     pub fn open(home: &Home) -> Result<Self, Error> {
         let config = Config::load(&home.config())?;
-        let trust = trusted::trust(&home.trust())?;
+        let trust = trusted::home(home)?;
         let policy = trusted::policy(&home.trust(), &trust.policy)?;
         let key = trusted::signing_key(&home.key())?;
         let id = key.verifying_key().validator_id();

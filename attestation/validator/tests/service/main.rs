@@ -3,6 +3,7 @@
 
 mod admin;
 mod beacons;
+mod believed;
 mod certificate;
 mod client;
 mod command;

@@ -27,6 +27,7 @@ fn a_machine_enrols_beats_works_survives_a_kill_and_proves_it() {
         let report = stage.world.verify(&path).unwrap();
         assert_eq!(report["verdict"], "accept", "{report:#}");
         assert_eq!(report["kind"], what);
+        assert_eq!(report["facts"]["node"]["authority"], "swtpm test CA", "the trust file pins it");
         assert_eq!(report["axes"], serde_json::json!({"identity": "I0", "platform": "P0", "gpu": "G0"}));
         for policy in ["open", "strict"] {
             assert_eq!(stage.verify_under(policy, &path)["verdict"], "reject", "{what} under {policy}");
