@@ -5,17 +5,24 @@
 
 mod anchors;
 mod boot;
+mod certificates;
 mod chain;
 mod checks;
 mod claims;
 mod enrolment;
 mod evidence;
 mod flips;
+mod golden;
 mod honest;
+mod ima;
 mod jobs;
 mod judged;
+mod power;
+mod quorum;
 mod quotes;
 mod receipts;
+mod signatures;
 mod telemetry;
 mod time;
+mod twins;
 mod world;
