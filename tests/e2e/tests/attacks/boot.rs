@@ -168,8 +168,8 @@ fn an_index_or_a_length_out_of_range_is_no_log() {
     let mut lab = Lab::new();
     let Some(mut node) = lab.chip() else { return };
     let log = write_log().unwrap().log;
-    // Behind the Spec ID event of 32 + 37 bytes: index, type, count, SHA-256, digest, length.
-    let first = 32 + 37;
+    // Behind the Spec ID event of 32 + 33 bytes: index, type, count, SHA-256, digest, length.
+    let first = 32 + 33;
     accepted(&with_log(&mut lab, &mut node, log.clone()));
     for at in [first, first + 8, first + 12, first + 46] {
         let mut wrong = log.clone();
