@@ -89,7 +89,8 @@ impl Service {
         let config = Arc::new(config.with_root_certificates(roots).with_no_client_auth());
         let connection = ClientConnection::new(config, "localhost".try_into().unwrap()).unwrap();
         let mut tls = StreamOwned::new(connection, TcpStream::connect(self.address).unwrap());
-        let head = format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", body.len());
+        let head =
+            format!("POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}\r\n\r\n", body.len());
         tls.write_all(&[head.as_bytes(), body].concat()).unwrap();
         let (status, body) = response(&mut tls);
         match status.as_str() {
@@ -160,7 +161,11 @@ impl Lab {
     ///
     /// # Errors
     /// The code of the refusal.
-    pub fn open_at<T: Activates>(&mut self, service: &Service, node: &mut Node<T>) -> Result<Session, String> {
+    pub fn open_at<T: Activates>(
+        &mut self,
+        service: &Service,
+        node: &mut Node<T>,
+    ) -> Result<Session, String> {
         let session = self.prepare_at(service, node);
         service.post(SESSION, &session.records.evidence)?;
         Ok(session)

@@ -235,7 +235,10 @@ fn a_firmware_of_a_virtual_machine_is_told_by_its_log() {
         let appraisal = lab.appraise(&session.records.evidence);
         accepted(&appraisal);
         let hints = appraisal.findings.into_iter().filter(|f| f.id == "boot.virtual-machine");
-        hints.filter(|hint| hint.severity == Severity::Warning).filter_map(|hint| hint.seen).collect::<Vec<_>>()
+        hints
+            .filter(|hint| hint.severity == Severity::Warning)
+            .filter_map(|hint| hint.seen)
+            .collect::<Vec<_>>()
     };
     let honest = hints(&Golden::new());
     let metal = hints(&Golden::new().event(1, EV_EFI_VARIABLE_BOOT, &option("Fedora")));

@@ -150,7 +150,9 @@ fn a_certificate_that_lies_is_refused_by_the_name_of_its_lie() {
     scene.lie("enrolment.certificate-ca", &|s| s.leaf.extensions[0] = world::basic(true, None));
     scene.lie("enrolment.certificate-usage", &|s| s.leaf.extensions[1] = world::usage(0));
     scene.lie("enrolment.certificate-purpose", &|s| s.leaf.extensions[2] = world::purpose(EXTRA));
-    scene.lie("enrolment.certificate-subject", &|s| s.leaf.extensions[3] = alt_name(true, &tpm_name("x", "y")));
+    scene.lie("enrolment.certificate-subject", &|s| {
+        s.leaf.extensions[3] = alt_name(true, &tpm_name("x", "y"))
+    });
     let other = alt_name(true, &tpm_name("id:53544D20", "ST33"));
     scene.lie("enrolment.certificate-vendor", &|s| s.leaf.extensions[3].clone_from(&other));
     scene.lie("enrolment.certificate-validity", &|s| s.leaf.not_before = "300101000000Z");

@@ -16,7 +16,12 @@ const ELSEWHERE: [(&str, &str, &str, &str); 2] = [
         "\"file.form\"",
     ),
     // An appraisal pairs lines by their index; the rule is for those who call it with any two.
-    ("gpu.telemetry.other-gpu", "attestation/gpu/src/rules.rs", "lines_of_two_gpus_are_not_compared", "OtherGpu"),
+    (
+        "gpu.telemetry.other-gpu",
+        "attestation/gpu/src/rules.rs",
+        "lines_of_two_gpus_are_not_compared",
+        "OtherGpu",
+    ),
 ];
 
 fn root() -> PathBuf {
@@ -42,7 +47,7 @@ fn tests(code: &str) -> Vec<(&str, &str)> {
 }
 
 /// Ids that a test asks for as failed: a line that expects a pass is no attack.
-fn failed<'a>(body: &'a str) -> impl Iterator<Item = &'a str> {
+fn failed(body: &str) -> impl Iterator<Item = &str> {
     let lines = body.lines().filter(|line| !line.contains("Severity::Pass"));
     lines.flat_map(|line| line.split('"').skip(1).step_by(2))
 }

@@ -87,7 +87,12 @@ fn anything_in_pcr_12_is_no_release_and_the_event_is_named() {
     let overrides = [
         (golden.clone().event(12, EV_IPL, &text("init=/bin/sh")), "firmware", events, "override"),
         (golden.clone().event(12, EV_IPL, b"070701 root.hashed-password"), "firmware", events, "override"),
-        (golden.clone().event(12, EV_IPL, &text("systemd.import_credentials=yes")), "firmware", events, "override"),
+        (
+            golden.clone().event(12, EV_IPL, &text("systemd.import_credentials=yes")),
+            "firmware",
+            events,
+            "override",
+        ),
         (golden.clone().record(12, "init=/bin/sh"), "userspace", records, "os-separator"),
     ];
     let Some(mut node) = lab.bare_chip() else { return };
@@ -101,7 +106,10 @@ fn anything_in_pcr_12_is_no_release_and_the_event_is_named() {
         assert!(found.expected.as_ref().unwrap().contains(check), "{found:#?}");
         let event = found.event.as_ref().unwrap();
         assert_eq!((event.log, event.index, event.pcr), (log, index, 12));
-        assert_eq!(Digest(boot.extends().iter().find(|(pcr, _)| *pcr == 12).unwrap().1).to_string(), event.seen);
+        assert_eq!(
+            Digest(boot.extends().iter().find(|(pcr, _)| *pcr == 12).unwrap().1).to_string(),
+            event.seen
+        );
         lab.policy = strict.clone();
         fatal(&lab.appraise(&session.records.evidence), "boot.release");
         assert_eq!(lab.appraise_under("strict", &session.records.evidence).verdict, Verdict::Reject);
@@ -158,7 +166,8 @@ fn p2_asks_for_a_start_in_hardware_and_firmware_that_others_have() {
     assert_eq!(axes(&mut lab, &mut node), "I0 P1 G0");
     lab.trust.pinned_nodes.insert(node.id);
     // Nor may a virtual TPM, pinned or not.
-    let record = assay_ledger::enrolment::EnrolmentRecord { class: TpmClass::Virtual, ..lab.record_of(&node) };
+    let record =
+        assay_ledger::enrolment::EnrolmentRecord { class: TpmClass::Virtual, ..lab.record_of(&node) };
     node.record = lab.sign_record(0, &record);
     assert_eq!(axes(&mut lab, &mut node), "I0 P1 G0");
 }

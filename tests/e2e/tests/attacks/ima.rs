@@ -58,6 +58,8 @@ fn aggregate(node: &mut Node<Chip>) -> [u8; 32] {
     sha256(&values.iter().flat_map(|pcr| pcr.value.0).collect::<Vec<_>>())
 }
 
+type Change<'a> = &'a dyn Fn(&mut Evidence, &mut Chip);
+
 /// A lab, a node of it that ran two programs, and its kernel.
 fn scene() -> Option<(Lab, Node<Chip>, Kernel)> {
     let mut lab = Lab::new();
@@ -171,7 +173,7 @@ fn a_quote_of_pcr_10_for_another_challenge_or_selection_is_refused() {
         tpm.quote(&over, pcrs).0
     };
     // Another PCR that holds the value, more PCRs than one, a time, a value that was not quoted.
-    let others: [&dyn Fn(&mut Evidence, &mut Chip); 4] = [
+    let others: [Change; 4] = [
         &|evidence, tpm| evidence.ima.as_mut().unwrap().quote = quote(evidence, tpm, &[16]),
         &|evidence, tpm| evidence.ima.as_mut().unwrap().quote = quote(evidence, tpm, &SESSION_PCRS),
         &|evidence, tpm| {
@@ -207,7 +209,8 @@ fn a_bank_that_got_padded_sha_1_is_worth_no_more_than_that() {
     let kernel = Kernel::ran(aggregate(&mut node), &["/usr/bin/init"]);
     let padded = |at: usize| {
         let sha1 = |data: &[u8]| HashAlg::Sha1.hash(&[data]).unwrap();
-        let paths = [data("boot_aggregate", aggregate(&mut node)), data("/usr/bin/init", sha256(b"/usr/bin/init"))];
+        let paths =
+            [data("boot_aggregate", aggregate(&mut node)), data("/usr/bin/init", sha256(b"/usr/bin/init"))];
         let mut digest = [0; 32];
         digest[..20].copy_from_slice(&sha1(&paths[at]));
         (IMA_PCR, digest)
@@ -216,4 +219,18 @@ fn a_bank_that_got_padded_sha_1_is_worth_no_more_than_that() {
     node.attester.extend(&extends);
     let appraisal = with(&mut lab, &mut node, &kernel.log, |_, _| {});
     assert!(warned(&appraisal, "ima.replay").seen.as_ref().unwrap().contains("SHA-1"));
+}
+
+#[test]
+fn a_log_that_the_tpm_knows_nothing_of_covers_nothing() {
+    let mut lab = Lab::new();
+    let Some(mut node) = lab.chip() else { return };
+    // Its kernel never extended PCR 10; the log is made up, from a true aggregate on.
+    let kernel = Kernel::ran(aggregate(&mut node), &["/usr/bin/init"]);
+    let appraisal = with(&mut lab, &mut node, &kernel.log, |_, _| {});
+    assert_eq!(warned(&appraisal, "ima.replay").seen.as_deref(), Some("0 of 2 entries"));
+    assert_eq!(entries(&appraisal), None);
+    assert!(!appraisal.findings.iter().any(|f| f.id == "ima.boot-aggregate"));
+    extend(&mut node, &kernel, 0);
+    assert_eq!(entries(&with(&mut lab, &mut node, &kernel.log, |_, _| {})), Some(2));
 }

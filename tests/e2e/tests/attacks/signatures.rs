@@ -11,7 +11,11 @@ use assay_wire::Digest;
 /// The order of P-256 (SEC 2, 2.4.2).
 const ORDER: &str = "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551";
 
-fn changed(lab: &mut Lab, node: &mut Node<Chip>, change: impl FnOnce(&mut Evidence, &mut Chip)) -> assay_appraisal::Appraisal {
+fn changed(
+    lab: &mut Lab,
+    node: &mut Node<Chip>,
+    change: impl FnOnce(&mut Evidence, &mut Chip),
+) -> assay_appraisal::Appraisal {
     let session = lab.open_with(node, |_| {}, change);
     lab.appraise(&session.records.evidence)
 }

@@ -143,7 +143,8 @@ fn a_power_cut_is_a_reboot_at_the_service_too() {
     lab.enrol_at(&service, &mut node).unwrap();
     let mut session = lab.open_at(&service, &mut node).unwrap();
     lab.beat_at(&service, &mut session, 0).unwrap();
-    let count = |session: &assay_tests::Session| Attest::parse(&session.evidence.time.attest).unwrap().clock_info;
+    let count =
+        |session: &assay_tests::Session| Attest::parse(&session.evidence.time.attest).unwrap().clock_info;
     let before = count(&session);
     node.attester.power_cut();
     node.previous = Some(session.head());
