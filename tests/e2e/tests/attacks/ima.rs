@@ -172,6 +172,8 @@ fn a_quote_of_pcr_10_for_another_challenge_or_selection_is_refused() {
         let over = ima_extra_data(&evidence.session.challenge, &evidence.session.node);
         tpm.quote(&over, pcrs).0
     };
+    let resettable: Vec<_> = kernel.extends.iter().map(|digest| (16, *digest)).collect();
+    node.attester.extend(&resettable);
     // Another PCR that holds the value, more PCRs than one, a time, a value that was not quoted.
     let others: [Change; 4] = [
         &|evidence, tpm| evidence.ima.as_mut().unwrap().quote = quote(evidence, tpm, &[16]),
