@@ -47,12 +47,34 @@ pub(crate) fn appraise_ima(
     let seen = format!("{} bytes", bytes.len());
     let Some(log) = findings.result(FORM, seen, ImaLog::parse(bytes)) else { return };
     let Some(value) = quoted(evidence, ak, findings) else { return };
-    let Some(prefix) = log.matching_prefix(HashAlg::Sha256, IMA_PCR, &value) else {
+    let Some(entries) = covered(&log, &value, findings) else { return };
+    facts.ima_entries = Some(entries);
+    match booted.and_then(|booted| log.follows(&booted.firmware)) {
+        Some(true) => findings.pass(AGGREGATE, "this boot's"),
+        Some(false) => findings.fail(AGGREGATE, Severity::Warning, "this boot's PCRs", "others"),
+        None => {}
+    }
+    let violations = log.entries().take(entries).filter(|entry| entry.is_violation()).count();
+    match violations {
+        0 => findings.pass(VIOLATION, "none"),
+        some => findings.fail(VIOLATION, Severity::Warning, "none", format!("{some} violations")),
+    }
+}
+
+/// How many entries of the log lead to the quoted value; `None` where the log proves nothing.
+fn covered(log: &ImaLog<'_>, value: &[u8; 32], findings: &mut Findings) -> Option<usize> {
+    let Some(prefix) = log.matching_prefix(HashAlg::Sha256, IMA_PCR, value) else {
         let at = log.first_altered().map(|index| format!("; entry {index} is not what it says"));
         let seen = format!("no beginning of its {} entries{}", log.len(), at.unwrap_or_default());
-        return findings.fail(REPLAYS, Severity::Fatal, hex::encode(value), seen);
+        findings.fail(REPLAYS, Severity::Fatal, hex::encode(value), seen);
+        return None;
     };
     let covered = format!("{} of {} entries", prefix.entries, log.len());
+    if prefix.entries == 0 {
+        // The kernel extends its first entry before anyone can read a log: this one is nobody's.
+        findings.fail(REPLAYS, Severity::Warning, "at least the first entry", covered);
+        return None;
+    }
     match prefix.quirk {
         None => findings.pass(REPLAYS, covered),
         Some(quirk) => {
@@ -60,17 +82,7 @@ pub(crate) fn appraise_ima(
             findings.fail(REPLAYS, Severity::Warning, "SHA-256 digests of template data", seen);
         }
     }
-    facts.ima_entries = Some(prefix.entries);
-    match booted.and_then(|booted| log.follows(&booted.firmware)) {
-        Some(true) => findings.pass(AGGREGATE, "this boot's"),
-        Some(false) => findings.fail(AGGREGATE, Severity::Warning, "this boot's PCRs", "others"),
-        None => {}
-    }
-    let violations = log.entries().take(prefix.entries).filter(|entry| entry.is_violation()).count();
-    match violations {
-        0 => findings.pass(VIOLATION, "none"),
-        some => findings.fail(VIOLATION, Severity::Warning, "none", format!("{some} violations")),
-    }
+    Some(prefix.entries)
 }
 
 /// PCR 10 as the TPM signed it.

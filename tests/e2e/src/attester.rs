@@ -12,6 +12,7 @@ use assay_wire::Digest;
 use tempfile::TempDir;
 
 use crate::Raw;
+use crate::power::only_bank;
 
 /// What a session needs of a TPM.
 pub trait Attester {
@@ -40,7 +41,42 @@ pub struct Chip {
 impl Chip {
     /// A new TPM with keys of its own; `None` after a SKIPPED line where swtpm is not installed.
     pub fn new() -> Option<Self> {
+        let mut chip = Self::bare()?;
+        chip.boot();
+        Some(chip)
+    }
+
+    /// A new TPM that nothing was measured into.
+    pub fn bare() -> Option<Self> {
+        Self::start(tempfile::tempdir().unwrap())
+    }
+
+    /// A new TPM whose only bank is SHA-1's.
+    pub fn sha1() -> Option<Self> {
+        let mut chip = Self::bare()?;
+        chip.without_connection(|swtpm, dir| only_bank(swtpm, dir, "sha1"));
+        Some(chip)
+    }
+
+    /// The same TPM a second time, keys, seeds and counters: its state in another software TPM, which
+    /// has booted too.
+    pub fn copy(&mut self) -> Self {
         let dir = tempfile::tempdir().unwrap();
+        self.without_connection(|swtpm, from| {
+            swtpm.kill9();
+            fs::create_dir(dir.path().join("state")).unwrap();
+            for file in fs::read_dir(from.join("state")).unwrap().map(|file| file.unwrap()) {
+                fs::copy(file.path(), dir.path().join("state").join(file.file_name())).unwrap();
+            }
+            swtpm.restart().unwrap();
+        });
+        self.boot();
+        let mut copy = Self::start(dir).unwrap();
+        copy.boot();
+        copy
+    }
+
+    fn start(dir: TempDir) -> Option<Self> {
         let swtpm = match Swtpm::start(dir.path()) {
             Err(error @ DemoError::MissingProgram { .. }) => {
                 eprintln!("SKIPPED: {error}");
@@ -48,18 +84,23 @@ impl Chip {
             }
             outcome => outcome.unwrap(),
         };
-        let mut tpm = open(&swtpm);
-        let log = boot(&mut tpm, dir.path());
-        Some(Self { tpm: Some(tpm), swtpm, log, dir })
+        let tpm = Some(open(&swtpm));
+        Some(Self { tpm, swtpm, log: vec![], dir })
+    }
+
+    pub(crate) fn boot(&mut self) {
+        self.log = boot(self.tpm.as_mut().unwrap(), self.dir.path());
     }
 
     /// A power cycle and the same boot again: resetCount rises.
     pub fn restart(&mut self) {
-        self.tpm = None;
-        self.swtpm.restart().unwrap();
-        let mut tpm = open(&self.swtpm);
-        self.log = boot(&mut tpm, self.dir.path());
-        self.tpm = Some(tpm);
+        self.without_connection(|swtpm, _| swtpm.restart().unwrap());
+        self.boot();
+    }
+
+    /// Extends SHA-256 PCRs, as whoever runs the machine can.
+    pub fn extend(&mut self, extends: &[(u8, [u8; 32])]) {
+        extends.iter().for_each(|(pcr, digest)| self.tpm().pcr_extend(*pcr, *digest).unwrap());
     }
 
     /// The TPM, as the agent uses it.
@@ -70,8 +111,13 @@ impl Chip {
     /// The TPM for commands that an honest node never sends. One connection at a time: the agent's
     /// is closed meanwhile.
     pub fn raw<T>(&mut self, action: impl FnOnce(&mut Raw) -> T) -> T {
+        self.without_connection(|swtpm, _| action(&mut Raw::open(&swtpm.tcti())))
+    }
+
+    /// Closes the agent's connection meanwhile.
+    pub(crate) fn without_connection<T>(&mut self, action: impl FnOnce(&mut Swtpm, &Path) -> T) -> T {
         self.tpm = None;
-        let outcome = action(&mut Raw::open(&self.swtpm.tcti()));
+        let outcome = action(&mut self.swtpm, self.dir.path());
         self.tpm = Some(open(&self.swtpm));
         outcome
     }

@@ -10,7 +10,8 @@
 //! None: the lab plays both sides and holds every key. Nothing here belongs into a product.
 //!
 //! # Non-goals
-//! No agent, no validator service, no network, no storage: those have tests of their own.
+//! No agent, and of the validator's service ([`Service`]) no more than two nodes need to meet in it:
+//! both have tests of their own.
 #![allow(
     clippy::unwrap_used,
     clippy::expect_used,
@@ -21,19 +22,26 @@
 
 mod attester;
 mod enrol;
+mod faces;
+mod golden;
 mod lab;
 mod ledger;
 mod node;
 mod paper;
+mod power;
 mod raw;
+mod service;
 mod session;
 mod verdict;
 
 pub use attester::{Attester, Chip};
 pub use enrol::{answer, answer_knowing, changed};
+pub use faces::{Activates, SecondFace};
+pub use golden::{Golden, cel_record};
 pub use lab::{Lab, Validator};
 pub use node::Node;
 pub use paper::Paper;
 pub use raw::{Hierarchy, Raw, RawKey};
+pub use service::{Service, lab_at};
 pub use session::{Session, gpu};
 pub use verdict::{accepted, fatal, finding, flip, refused, warned};

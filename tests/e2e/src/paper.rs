@@ -20,13 +20,13 @@ use rand_core::SeedableRng as _;
 use crate::Attester;
 
 /// PolicyA of the TCG's EK profile: TPM2_PolicySecret of the endorsement hierarchy.
-const EK_POLICY: [u8; 32] = [
+pub(crate) const EK_POLICY: [u8; 32] = [
     0x83, 0x71, 0x97, 0x67, 0x44, 0x84, 0xb3, 0xf8, 0x1a, 0x90, 0xcc, 0x8d, 0x46, 0xa5, 0xd7, 0x24, 0xfd,
     0x52, 0xd7, 0x6e, 0x06, 0x52, 0x0b, 0x64, 0xf2, 0xa1, 0xda, 0x1b, 0x33, 0x14, 0x69, 0xaa,
 ];
 
 /// Attributes of the TCG's EK templates (EK Credential Profile 2.5, B.3).
-const EK_ATTRIBUTES: u32 = 0x0003_00b2;
+pub(crate) const EK_ATTRIBUTES: u32 = 0x0003_00b2;
 
 /// Signs whatever the test makes it say. Its time is the lab's.
 #[derive(Debug, Clone)]

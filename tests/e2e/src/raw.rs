@@ -6,11 +6,15 @@ use assay_ledger::session::Attested;
 use assay_tpm::Attributes;
 use assay_wire::Digest;
 use sha2::{Digest as _, Sha256};
+use tss_esapi::constants::SessionType;
 use tss_esapi::constants::tss::{TPM2_RH_NULL, TPM2_ST_HASHCHECK};
-use tss_esapi::handles::{KeyHandle, PcrHandle};
+use tss_esapi::handles::{AuthHandle, KeyHandle, PcrHandle, SessionHandle};
 use tss_esapi::interface_types::algorithm::HashingAlgorithm;
-use tss_esapi::interface_types::session_handles::AuthSession;
-use tss_esapi::structures::{Data, HashScheme, PcrSelectionList, PcrSlot, Public, SignatureScheme};
+use tss_esapi::interface_types::session_handles::{AuthSession, PolicySession};
+use tss_esapi::structures::{
+    Data, EncryptedSecret, HashScheme, IdObject, Nonce, PcrSelectionList, PcrSlot, Public, SignatureScheme,
+    SymmetricDefinition,
+};
 use tss_esapi::traits::{Marshall as _, UnMarshall as _};
 use tss_esapi::tss2_esys::TPMT_TK_HASHCHECK;
 use tss_esapi::{Context, TctiNameConf};
@@ -57,13 +61,81 @@ impl Raw {
 
     /// A quote by that key.
     pub fn quote(&mut self, key: &RawKey, extra: &Digest, pcrs: &[u8]) -> Attested {
+        self.quote_bank(HashingAlgorithm::Sha256, key, extra, pcrs)
+    }
+
+    /// A quote over the SHA-1 bank.
+    pub fn quote_sha1(&mut self, key: &RawKey, extra: &Digest, pcrs: &[u8]) -> Attested {
+        self.quote_bank(HashingAlgorithm::Sha1, key, extra, pcrs)
+    }
+
+    fn quote_bank(&mut self, bank: HashingAlgorithm, key: &RawKey, extra: &Digest, pcrs: &[u8]) -> Attested {
         let slots: Vec<_> = pcrs.iter().map(|pcr| PcrSlot::try_from(1u32 << pcr).unwrap()).collect();
-        let selection = PcrSelectionList::builder().with_selection(HashingAlgorithm::Sha256, &slots);
+        let selection = PcrSelectionList::builder().with_selection(bank, &slots);
         let (data, selection) = (Data::try_from(&extra.0[..]).unwrap(), selection.build().unwrap());
         let (attest, signature) = self.context.execute_with_session(Some(AuthSession::Password), |context| {
             context.quote(key.handle, data, SignatureScheme::Null, selection).unwrap()
         });
         Attested { attest: attest.marshall().unwrap(), signature: signature.marshall().unwrap() }
+    }
+
+    /// A GetTime by that key.
+    pub fn time(&mut self, key: &RawKey, extra: &Digest) -> Attested {
+        let data = Data::try_from(&extra.0[..]).unwrap();
+        let sessions = (Some(AuthSession::Password), Some(AuthSession::Password), None);
+        let (attest, signature) = self.context.execute_with_sessions(sessions, |context| {
+            context.get_time(key.handle, data, SignatureScheme::Null).unwrap()
+        });
+        Attested { attest: attest.marshall().unwrap(), signature: signature.marshall().unwrap() }
+    }
+
+    /// The public area that the endorsement hierarchy has for a template; nothing stays in the TPM.
+    pub fn endorsement(&mut self, template: &[u8]) -> Vec<u8> {
+        let key = self.primary(Hierarchy::Endorsement, template);
+        let public = key.public.clone();
+        self.flush(key);
+        public
+    }
+
+    /// Opens a credential for an EK whose policy is the endorsement hierarchy's secret, and an AK, both
+    /// given by their templates; `None` where it is for others.
+    pub fn activate(
+        &mut self,
+        ek: &[u8],
+        ak: &[u8],
+        id_object: &[u8],
+        encrypted_secret: &[u8],
+    ) -> Option<Vec<u8>> {
+        let ek = self.primary(Hierarchy::Endorsement, ek);
+        let ak = self.primary(Hierarchy::Endorsement, ak);
+        let (ek_handle, ak_handle) = (ek.handle, ak.handle);
+        let session = self.endorsement_secret();
+        let id_object = IdObject::try_from(id_object).unwrap();
+        let secret = EncryptedSecret::try_from(encrypted_secret).unwrap();
+        let sessions = (Some(AuthSession::Password), Some(session.into()), None);
+        let opened = self.context.execute_with_sessions(sessions, |context| {
+            context.activate_credential(ak_handle, ek_handle, id_object, secret)
+        });
+        self.context.flush_context(SessionHandle::from(session).into()).unwrap();
+        self.flush(ek);
+        self.flush(ak);
+        opened.ok().map(|credential| credential.value().to_vec())
+    }
+
+    /// A session in which TPM2_PolicySecret of the endorsement hierarchy has been run.
+    fn endorsement_secret(&mut self) -> PolicySession {
+        let (symmetric, hash) = (SymmetricDefinition::AES_128_CFB, HashingAlgorithm::Sha256);
+        let session = self.context.execute_without_session(|context| {
+            context.start_auth_session(None, None, None, SessionType::Policy, symmetric, hash).unwrap()
+        });
+        let session = PolicySession::try_from(session.unwrap()).unwrap();
+        self.context
+            .execute_with_session(Some(AuthSession::Password), |context| {
+                let (nonce, none) = (Nonce::default(), tss_esapi::structures::Digest::default());
+                context.policy_secret(session, AuthHandle::Endorsement, nonce.clone(), none, nonce, None)
+            })
+            .unwrap();
+        session
     }
 
     /// Bytes signed as if they were a `TPMS_ATTEST`; works only for an unrestricted key.

@@ -1,10 +1,14 @@
 //! Boot logs: changed, cut, or not those that the quote covers.
 
+use assay_appraisal::Severity;
 use assay_boot::write::LogWriter;
-use assay_boot::{EV_EFI_ACTION, EV_IPL, EV_NO_ACTION, EventLog};
+use assay_boot::{
+    EFI_GLOBAL_VARIABLE, EV_EFI_ACTION, EV_EFI_BOOT_SERVICES_DRIVER, EV_EFI_VARIABLE_BOOT, EV_IPL,
+    EV_NO_ACTION, EV_SEPARATOR, EventLog, UefiVariable,
+};
 use assay_demo::simulated_boot::write_log;
 use assay_ledger::session::BootLogs;
-use assay_tests::{Chip, Lab, Node, accepted, fatal, finding, warned};
+use assay_tests::{Chip, Golden, Lab, Node, accepted, cel_record, fatal, finding, warned};
 
 /// The verdict on a session that was quoted over this log.
 fn with_log(lab: &mut Lab, node: &mut Node<Chip>, log: Vec<u8>) -> assay_appraisal::Appraisal {
@@ -113,15 +117,15 @@ fn a_pcr_that_no_event_explains_is_refused_or_warned_about() {
     let mut lab = Lab::new();
     let Some(mut node) = lab.chip() else { return };
     accepted(&with_log(&mut lab, &mut node, write_log().unwrap().log));
-    // PCR 12 is extended by userspace; 3 is the firmware's alone.
+    // PCR 12 is extended after the firmware; 3 is the firmware's alone.
     node.attester.tpm().pcr_extend(12, [1; 32]).unwrap();
-    warned(&with_log(&mut lab, &mut node, write_log().unwrap().log), "boot.replay");
+    warned(&with_log(&mut lab, &mut node, write_log().unwrap().log), "boot.replay-os");
     node.attester.tpm().pcr_extend(3, [1; 32]).unwrap();
     fatal(&with_log(&mut lab, &mut node, write_log().unwrap().log), "boot.replay");
 }
 
 #[test]
-fn no_release_is_known_yet_and_the_verdict_says_so() {
+fn where_no_release_is_at_hand_the_verdict_says_so() {
     let mut lab = Lab::new();
     let Some(mut node) = lab.chip() else { return };
     let appraisal = with_log(&mut lab, &mut node, write_log().unwrap().log);
@@ -133,4 +137,113 @@ fn no_release_is_known_yet_and_the_verdict_says_so() {
     let appraisal = with_log(&mut lab, &mut node, [write_log().unwrap().log, tail].concat());
     accepted(&appraisal);
     assert!(finding(&appraisal, "boot.quirk").seen.as_ref().unwrap().contains("Windows"));
+}
+
+#[test]
+fn a_second_separator_or_an_event_behind_one_breaks_the_order() {
+    let mut lab = Lab::new();
+    lab.publish(&Golden::new().release());
+    let Some(mut node) = lab.bare_chip() else { return };
+    // What the firmware would have measured before it, a driver for one, comes after the separator.
+    let driver = EV_EFI_BOOT_SERVICES_DRIVER;
+    for (pcr, kind) in [(4, EV_SEPARATOR), (7, EV_SEPARATOR), (2, driver)] {
+        node.attester.reset(0);
+        node.boots(&Golden::new());
+        let session = lab.open(&mut node);
+        let good = lab.appraise(&session.records.evidence);
+        assert_eq!((finding(&good, "boot.log-rules").severity, good.axes.platform), (Severity::Pass, 1));
+        node.attester.reset(0);
+        node.boots(&Golden::new().event(pcr, kind, &[0; 4]));
+        let session = lab.open(&mut node);
+        let appraisal = lab.appraise(&session.records.evidence);
+        let seen = warned(&appraisal, "boot.log-rules").seen.clone().unwrap();
+        assert!(seen.contains(&format!("PCR {pcr}")), "{seen}");
+        // Where a release is looked for, a log out of order is none.
+        assert_eq!(appraisal.axes.platform, u8::from(pcr == 2));
+    }
+}
+
+#[test]
+fn an_index_or_a_length_out_of_range_is_no_log() {
+    let mut lab = Lab::new();
+    let Some(mut node) = lab.chip() else { return };
+    let log = write_log().unwrap().log;
+    // Behind the Spec ID event of 32 + 33 bytes: index, type, count, SHA-256, digest, length.
+    let first = 32 + 33;
+    accepted(&with_log(&mut lab, &mut node, log.clone()));
+    for at in [first, first + 8, first + 12, first + 46] {
+        let mut wrong = log.clone();
+        wrong[at..at + 2].copy_from_slice(&[0xff; 2]);
+        fatal(&with_log(&mut lab, &mut node, wrong), "boot.log");
+    }
+    let mut all = log;
+    all[first..first + 4].copy_from_slice(&[0xff; 4]);
+    fatal(&with_log(&mut lab, &mut node, all), "boot.log");
+}
+
+#[test]
+fn a_userspace_log_with_an_unknown_pcr_is_refused() {
+    let mut lab = Lab::new();
+    let Some(mut node) = lab.bare_chip() else { return };
+    node.boots(&Golden::new());
+    let good = node.logs.userspace.clone().unwrap().to_vec();
+    let mut with = |more: &[u8]| {
+        node.logs.userspace = Some([&good[..], more].concat().into());
+        let session = lab.open(&mut node);
+        lab.appraise(&session.records.evidence)
+    };
+    accepted(&with(b""));
+    for pcr in [24, 31, 255] {
+        fatal(&with(cel_record(pcr, "ready").as_bytes()), "boot.userspace-log");
+    }
+    let wide = cel_record(23, "ready").replace(":23,", ":4294967307,");
+    fatal(&with(wide.as_bytes()), "boot.userspace-log");
+    fatal(&with(&cel_record(11, "ready").as_bytes()[1..]), "boot.userspace-log");
+    // A known one that nothing extended: not a word that the quoted PCR knows of.
+    fatal(&with(cel_record(12, "ready").as_bytes()), "boot.replay");
+}
+
+#[test]
+fn records_that_say_what_they_did_not_measure_are_refused() {
+    let mut lab = Lab::new();
+    let Some(mut node) = lab.bare_chip() else { return };
+    node.boots(&Golden::new());
+    let session = lab.open(&mut node);
+    accepted(&lab.appraise(&session.records.evidence));
+    // The digests are the TPM's, the words are not.
+    let log = String::from_utf8(node.logs.userspace.clone().unwrap().to_vec()).unwrap();
+    node.logs.userspace = Some(log.replace("\"sysinit\"", "\"final\"").into_bytes().into());
+    let session = lab.open(&mut node);
+    let appraisal = lab.appraise(&session.records.evidence);
+    let event = finding(&appraisal, "boot.replay").event.clone();
+    assert!(event.is_none_or(|event| (event.log, event.index) == ("userspace", 2)));
+}
+
+#[test]
+fn a_firmware_of_a_virtual_machine_is_told_by_its_log() {
+    let mut lab = Lab::new();
+    let Some(mut node) = lab.bare_chip() else { return };
+    let option = |name: &str| {
+        let name: Vec<u8> = name.encode_utf16().chain([0]).flat_map(u16::to_le_bytes).collect();
+        let value = [&1u32.to_le_bytes()[..], &4u16.to_le_bytes(), &name, &[0x7f, 0xff, 4, 0]].concat();
+        UefiVariable { guid: EFI_GLOBAL_VARIABLE, name: "Boot0001".into(), value }.encode()
+    };
+    let mut hints = |golden: &Golden| {
+        node.attester.reset(0);
+        node.boots(golden);
+        let session = lab.open(&mut node);
+        let appraisal = lab.appraise(&session.records.evidence);
+        accepted(&appraisal);
+        let hints = appraisal.findings.into_iter().filter(|f| f.id == "boot.virtual-machine");
+        hints
+            .filter(|hint| hint.severity == Severity::Warning)
+            .filter_map(|hint| hint.seen)
+            .collect::<Vec<_>>()
+    };
+    let honest = hints(&Golden::new());
+    let metal = hints(&Golden::new().event(1, EV_EFI_VARIABLE_BOOT, &option("Fedora")));
+    assert_eq!(metal, honest);
+    let machine = hints(&Golden::new().event(1, EV_EFI_VARIABLE_BOOT, &option("UEFI QEMU HARDDISK")));
+    assert_eq!(machine.len(), honest.len() + 1, "{machine:?}");
+    assert!(machine.iter().any(|seen| seen.to_lowercase().contains("qemu")), "{machine:?}");
 }

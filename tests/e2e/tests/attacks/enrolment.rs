@@ -86,6 +86,13 @@ fn a_quote_over_another_exchange_or_other_pcrs_is_refused() {
     with(node.attester.quote(&Digest([5; 32]), &[0, 1]).0);
     with(node.attester.quote(&bound, &[0, 1]).0);
     with(node.attester.time(&bound, 0));
+    // The values beside the quote, which the record will keep.
+    let mut other = good.clone();
+    other.pcrs[0].value.0[0] ^= 1;
+    refused(lab.check_answer(&request, &challenge, &secret, &other), "enrolment.pcrs");
+    other = good.clone();
+    other.pcrs.swap(0, 1);
+    refused(lab.check_answer(&request, &challenge, &secret, &other), "enrolment.pcrs");
     assert!(lab.check_answer(&request, &challenge, &secret, &good).is_ok());
 }
 
@@ -137,6 +144,20 @@ fn keys_that_are_no_ek_and_no_ak_are_refused_before_any_challenge() {
     with("enrolment.certificates", &|r| r.ek_certificates = vec![vec![0x30, 0].into(); 5]);
     with("enrolment.certificate-form", &|r| r.ek_certificates[0] = vec![0; 9_000].into());
     with("enrolment.certificate-form", &|r| r.ek_certificates[0].truncate(40));
+    assert!(lab.challenge(&good).is_ok());
+}
+
+#[test]
+fn an_ak_that_may_leave_its_tpm_is_refused() {
+    let mut lab = Lab::new();
+    let Some(mut node) = Chip::new().map(Node::new) else { return };
+    let good = lab.request(&node);
+    // Without these two a TPM hands the key on to another, or to software (TPM 2.0 Part 1, 23).
+    let fixed = Attributes::FIXED_TPM.union(Attributes::FIXED_PARENT);
+    let template = changed(&good.ak_public, |parts| parts.attributes = parts.attributes.without(fixed));
+    let ak_public = node.attester.raw(|raw| raw.endorsement(&template));
+    let finding = refused(lab.challenge(&EnrolRequest { ak_public, ..good.clone() }), "enrolment.ak");
+    assert!(finding.seen.unwrap().contains("not fixed to its TPM"));
     assert!(lab.challenge(&good).is_ok());
 }
 

@@ -117,6 +117,33 @@ fn every_part_of_the_body_is_under_the_quote() {
 }
 
 #[test]
+fn an_upgraded_agent_needs_a_session_of_its_own() {
+    let mut lab = Lab::new();
+    let Some(mut node) = lab.chip() else { return };
+    let mut before = lab.open(&mut node);
+    lab.run(&mut node, &mut before, 3, 1_000);
+    // The running session says that it is another agent, or has another configuration, now.
+    let parts: [fn(&mut Evidence); 2] =
+        [|e| e.session.agent = "lab 2".into(), |e| e.session.config = Digest([2; 32])];
+    for change in parts {
+        let mut upgraded = before.clone();
+        change(&mut upgraded.evidence);
+        upgraded.reseal();
+        fatal(&lab.appraise(&upgraded.records.evidence), "session.id");
+        upgraded.id = upgraded.evidence.session.id();
+        upgraded.reseal();
+        fatal(&lab.appraise(&upgraded.records.evidence), "quote.signature");
+    }
+    // In the same boot, a session that goes on where the old agent's ended.
+    node.previous = Some(before.head());
+    lab.advance(20_000);
+    let mut after = lab.open_with(&mut node, |start| start.agent = "lab 2".into(), |_, _| {});
+    lab.run(&mut node, &mut after, 3, 1_000);
+    accepted(&lab.appraise(&lab.export(&[&before, &after])));
+    accepted(&open_at(&lab, &after, None, Some(&before.head())).0);
+}
+
+#[test]
 fn yesterdays_ledger_is_recognised_by_the_head_that_a_validator_holds() {
     let (mut lab, mut node) = lab();
     let mut first = lab.open(&mut node);

@@ -101,3 +101,40 @@ fn beacons_by_unknown_validators_are_refused() {
     let appraisal = lab.appraise(&file);
     assert!(fatal(&appraisal, "claim.beacons").seen.as_ref().unwrap().contains("unknown validator"));
 }
+
+/// A chain made afterwards, and a validator that says it was there all the while.
+#[test]
+fn a_colluding_validator_below_t_makes_nothing_reachable() {
+    let mut lab = Lab::with_validators(&[1, 2, 3], 2);
+    let Some(mut node) = lab.chip() else { return };
+    let mut session = lab.open(&mut node);
+    lab.run(&mut node, &mut session, 10, 1_000);
+    assert_eq!(reachable_s(&lab, &session), 9, "seen by all");
+    lab.online = false;
+    let unseen = session.records.receipts.len();
+    let since = session.records.beats.len();
+    lab.run(&mut node, &mut session, 10, 1_000);
+    let later = lab.unix_ms + 3_600_000;
+    // An hour on, the honest two see what there is; the third dates it back.
+    let lie = |lab: &Lab, session: &mut Session, validator: usize, at_ms: u64| {
+        for (place, beat) in session.records.beats.clone().iter().enumerate().skip(since) {
+            let (seq, hash) = (place as u64 + 1, Envelope::decode(beat).unwrap().hash());
+            let receipt = BeatReceipt { seq, hash, ..of(session, at_ms) };
+            session.records.receipts.push(lab.sign_receipt(validator, &receipt).into());
+        }
+    };
+    let mut colluding = session.clone();
+    let now = lab.unix_ms;
+    lie(&lab, &mut colluding, 2, now);
+    lab.advance(3_600_000);
+    assert_eq!(reachable_s(&lab, &colluding), 9, "one of three, where two are asked for");
+    lie(&lab, &mut colluding, 0, later);
+    lie(&lab, &mut colluding, 1, later);
+    assert_eq!(reachable_s(&lab, &colluding), 9, "the second one's time counts, and it is honest");
+    // t of them have it their way: the claim prints how many that takes.
+    lie(&lab, &mut colluding, 1, now);
+    assert_eq!(reachable_s(&lab, &colluding), 19);
+    assert!(session.records.receipts.len() == unseen);
+    let up = lab.appraise(&lab.export(&[&colluding])).facts.uptime.unwrap();
+    assert_eq!((up.receipts_t, up.receipts_n), (2, 3));
+}

@@ -1,6 +1,6 @@
 //! GPU counters in beats: doctored, doubled, or of GPUs that the session does not have.
 
-use assay_gpu::{Energy, Flags, GpuBeat};
+use assay_gpu::{Energy, Flags, GpuBeat, Pcie};
 use assay_tests::{Lab, Session, accepted, fatal, gpu, warned};
 
 /// A line of a GPU that draws 500 W, in the `second` second of its counter.
@@ -10,6 +10,7 @@ fn line(index: u8, second: u64) -> GpuBeat {
         utilization_per_mille: Some(950),
         memory_per_mille: Some(400),
         power_w: Some(500),
+        pcie: Some(Pcie { rx_mib: 3, tx_mib: 7 }),
         ..GpuBeat::empty(index, Flags::default())
     }
 }
@@ -59,6 +60,10 @@ fn counters_that_break_the_rules_are_warnings() {
     at_three("gpu.telemetry.energy-stopped", &|l| l.energy = Some(Energy { end_mj: 1_000_000, delta_mj: 0 }));
     at_three("gpu.telemetry.energy-vanished", &|l| l.energy = None);
     at_three("gpu.telemetry.load-without-power", &|l| l.power_w = Some(1));
+    at_three("gpu.telemetry.energy-against-power", &|l| l.power_w = Some(80));
+    at_three("gpu.telemetry.pcie-backwards", &|l| l.pcie = Some(Pcie { rx_mib: 2, tx_mib: 7 }));
+    at_three("gpu.telemetry.pcie-too-fast", &|l| l.pcie = Some(Pcie { rx_mib: 1 << 30, tx_mib: 7 }));
+    at_three("gpu.telemetry.values-without-data", &|l| l.flags.no_data = true);
 }
 
 /// A line with none before it has no counter to be held against.

@@ -1,0 +1,206 @@
+//! EK certificates: of an authority made here, for the EK of a real software TPM, with one lie each.
+
+use assay_appraisal::{Finding, Policy, Severity};
+use assay_ledger::enrolment::EnrolmentRecord;
+use assay_tests::{Chip, Lab, Node, accepted, fatal, finding, refused};
+use assay_tpm::{KeyKind, Public};
+use assay_x509::{Certificate, Entry, Role, VendorClass};
+
+use world::{Draft, alt_name, key, oid, seq, tlv, tpm_name};
+
+#[path = "../../../../attestation/x509/tests/world/mod.rs"]
+mod world;
+
+const EXTRA: &str = "1.2.3.4";
+/// The root's key, and the one in the middle.
+const ROOT: u8 = 1;
+const MIDDLE: u8 = 2;
+
+/// A lab that pins an authority for one maker's discrete TPMs, and a node with a certificate under it.
+struct Scene {
+    lab: Lab,
+    node: Node<Chip>,
+    leaf: Draft,
+    middle: Draft,
+}
+
+/// The public key of a P-384 EK, as certificates have it.
+fn spki(ek_public: &[u8]) -> Vec<u8> {
+    let ek = Public::parse(ek_public).unwrap();
+    let KeyKind::Ecc { x, y, .. } = ek.kind() else { panic!("swtpm's canonical EK is on P-384") };
+    let algorithm = seq(&[&oid("1.2.840.10045.2.1"), &oid("1.3.132.0.34")]);
+    seq(&[&algorithm, &tlv(3, &[&[0, 4], &x[..], y].concat())])
+}
+
+fn scene() -> Option<Scene> {
+    let mut lab = Lab::new();
+    let node = Node::new(Chip::new()?);
+    let root = Draft::authority("lab root", "lab root", &key(ROOT)).sign(&key(ROOT));
+    let certificate = Certificate::parse(&root).unwrap();
+    let entry = Entry {
+        name: "lab root".into(),
+        vendor: Some("id:49465800".into()),
+        class: VendorClass::Discrete,
+        role: Role::Root,
+        source: String::new(),
+        certificate,
+    };
+    lab.trust.store.add(entry).unwrap();
+    let leaf = Draft { spki: spki(&node.identity.ek_public), ..Draft::ek("lab middle", &key(9)) };
+    let middle = Draft { serial: vec![8], ..Draft::authority("lab middle", "lab root", &key(MIDDLE)) };
+    Some(Scene { lab, node, leaf, middle })
+}
+
+impl Scene {
+    /// The node shows what the drafts say.
+    fn show(&mut self) {
+        self.node.identity.ek_certificates = vec![self.leaf.sign(&key(MIDDLE))];
+    }
+
+    /// Goes through an enrolment with both certificates.
+    fn enrol(&mut self) -> Result<EnrolmentRecord, Finding> {
+        self.show();
+        let chain = self.middle.sign(&key(ROOT));
+        let mut request = self.lab.request(&self.node);
+        request.ek_chain = vec![chain.into()];
+        let (challenge, secret) = self.lab.challenge(&request)?;
+        let answer = assay_tests::answer(&mut self.node, &request, &challenge).unwrap();
+        self.lab.check_answer(&request, &challenge, &secret, &answer)
+    }
+
+    /// The verdict on a record with both certificates that a validator was made to sign.
+    fn record(&mut self) -> assay_appraisal::Appraisal {
+        self.show();
+        let mut record = self.lab.record_of(&self.node);
+        record.ek_chain = vec![self.middle.sign(&key(ROOT)).into()];
+        self.lab.appraise(&self.lab.sign_record(0, &record))
+    }
+
+    /// One lie, told to the validator and written into a record; what was true before is restored.
+    fn lie(&mut self, id: &str, change: &dyn Fn(&mut Self)) {
+        let (leaf, middle) = (self.leaf.clone(), self.middle.clone());
+        change(self);
+        refused(self.enrol(), id);
+        fatal(&self.record(), id);
+        (self.leaf, self.middle) = (leaf, middle);
+    }
+}
+
+#[test]
+fn a_software_tpm_under_a_pinned_authority_is_software_still() {
+    let Some(mut scene) = scene() else { return };
+    let record = scene.enrol().unwrap();
+    let appraisal = scene.lab.appraise(&scene.lab.sign_record(0, &record));
+    accepted(&appraisal);
+    assert_eq!(finding(&appraisal, "identity.vendor-root").severity, Severity::Pass);
+    assert_eq!(finding(&appraisal, "enrolment.certificate-chain").severity, Severity::Pass);
+    // The name of a discrete chip on it, signed by whom the verifier pinned: the firmware tells.
+    assert_eq!((appraisal.axes.identity, appraisal.facts.node.unwrap().tpm_class), (0, "virtual"));
+    scene.lab.trust.pinned_nodes.insert(scene.node.id);
+    scene.lab.policy = Policy::builtin("open").unwrap();
+    refused(scene.enrol(), "enrolment.identity");
+}
+
+#[test]
+fn a_local_ca_that_borrows_a_makers_names_is_an_unknown_root() {
+    let Some(mut scene) = scene() else { return };
+    // Its own root, by the pinned root's name, with another key: and the same middle.
+    let forged = Draft::authority("lab root", "lab root", &key(66)).sign(&key(66));
+    scene.lab.trust.store = assay_x509::Store::default();
+    let certificate = Certificate::parse(&forged).unwrap();
+    let class = VendorClass::Discrete;
+    let entry = |certificate| Entry {
+        name: "lab root".into(),
+        vendor: None,
+        class,
+        role: Role::Root,
+        source: String::new(),
+        certificate,
+    };
+    // Nothing pinned at all: no lie, and no identity.
+    let appraisal = scene.record();
+    accepted(&appraisal);
+    assert_eq!(finding(&appraisal, "identity.vendor-root").severity, Severity::Info);
+    assert_eq!(appraisal.axes.identity, 0);
+    scene.lab.policy = Policy::builtin("open").unwrap();
+    refused(scene.enrol(), "enrolment.identity");
+    // Where the name is pinned with its own key, the signature does not hold.
+    scene.lab.policy = Policy::builtin("development").unwrap();
+    scene.lab.trust.store.add(entry(certificate)).unwrap();
+    refused(scene.enrol(), "enrolment.certificate-chain");
+}
+
+#[test]
+fn an_extra_critical_extension_is_refused() {
+    let Some(mut scene) = scene() else { return };
+    let extra = |critical| world::extension(EXTRA, critical, &[5, 0]);
+    scene.lie("enrolment.certificate-extension", &|s| s.leaf.extensions.push(extra(true)));
+    // In an authority above it too, where it makes the chain one that nobody may follow.
+    scene.lie("enrolment.certificate-chain", &|s| s.middle.extensions.push(extra(true)));
+    scene.leaf.extensions.push(extra(false));
+    scene.enrol().unwrap();
+    accepted(&scene.record());
+}
+
+#[test]
+fn a_certificate_that_lies_is_refused_by_the_name_of_its_lie() {
+    let Some(mut scene) = scene() else { return };
+    scene.lie("enrolment.certificate-key", &|s| s.leaf.spki = world::spki(&key(9)));
+    scene.lie("enrolment.certificate-version", &|s| (s.leaf.version, s.leaf.extensions) = (1, vec![]));
+    scene.lie("enrolment.certificate-ca", &|s| s.leaf.extensions[0] = world::basic(true, None));
+    scene.lie("enrolment.certificate-usage", &|s| s.leaf.extensions[1] = world::usage(0));
+    scene.lie("enrolment.certificate-purpose", &|s| s.leaf.extensions[2] = world::purpose(EXTRA));
+    scene.lie("enrolment.certificate-subject", &|s| {
+        s.leaf.extensions[3] = alt_name(true, &tpm_name("x", "y"))
+    });
+    let other = alt_name(true, &tpm_name("id:53544D20", "ST33"));
+    scene.lie("enrolment.certificate-vendor", &|s| s.leaf.extensions[3].clone_from(&other));
+    scene.lie("enrolment.certificate-validity", &|s| s.leaf.not_before = "300101000000Z");
+    scene.lie("enrolment.certificate-chain", &|s| s.middle.spki = world::spki(&key(7)));
+    scene.lie("enrolment.certificate-chain", &|s| s.middle.extensions[0] = world::basic(false, None));
+    scene.enrol().unwrap();
+    accepted(&scene.record());
+}
+
+#[test]
+fn an_ek_of_no_template_or_a_weak_one_is_refused() {
+    let Some(mut scene) = scene() else { return };
+    scene.node.identity.ek_certificates.clear();
+    let free = assay_tests::changed(&scene.node.identity.ek_public, |parts| {
+        parts.attributes = parts.attributes.without(assay_tpm::Attributes::FIXED_TPM);
+    });
+    let good = scene.lab.request(&scene.node);
+    let free = assay_ledger::enrolment::EnrolRequest { ek_public: free, ..good.clone() };
+    refused(scene.lab.challenge(&free), "enrolment.ek-template");
+    // A modulus of the form that CVE-2017-15361 makes: a power of 65537 modulo the small primes.
+    let weak = world::public(KeyKind::Rsa { bits: 2048, exponent: 65_537, modulus: roca_modulus() });
+    let weak = assay_ledger::enrolment::EnrolRequest { ek_public: weak.to_bytes(), ..good.clone() };
+    refused(scene.lab.challenge(&weak), "enrolment.weak-key");
+    assert!(scene.lab.challenge(&good).is_ok());
+}
+
+#[test]
+fn firmware_that_is_known_to_be_broken_is_a_warning() {
+    let Some(mut scene) = scene() else { return };
+    let before = scene.record();
+    assert_eq!(finding(&before, "enrolment.firmware").severity, Severity::Pass);
+    // All of this line of versions, by a file that the verifier adds.
+    let major = scene.node.identity.properties.firmware_version >> 48;
+    let floor = format!(
+        "schema = 1\n[[floor]]\nvendor = \"id:49465800\"\nversion = \"{major}.65535\"\n\
+         reason = \"broken\"\nsource = \"https://example.org\"\n"
+    );
+    scene.lab.trust.add_vendors(&floor).unwrap();
+    assert_eq!(finding(&scene.record(), "enrolment.firmware").severity, Severity::Warning);
+}
+
+/// 2048 bits with the structure of CVE-2017-15361 (Nemec et al., 2.1): 65537^a + k * M, where M is the product
+/// of the first primes.
+fn roca_modulus() -> Vec<u8> {
+    use rsa::BigUint;
+    let primes = (2_u32..=701).filter(|n| (2..*n).all(|d| n % d != 0));
+    let product = primes.fold(BigUint::from(1_u32), |product, prime| product * prime);
+    let base = BigUint::from(65_537_u32).modpow(&BigUint::from(99_u32), &product);
+    let factor = (BigUint::from(1_u32) << 2047) / &product + 1_u32;
+    (base + factor * product).to_bytes_be()
+}
