@@ -116,13 +116,13 @@ fn network(subtype: u8, cursor: &mut Cursor<'_>) -> Text {
         12 => {
             let [local, remote]: [[u8; 4]; 2] = [cursor.array("Local IP")?, cursor.array("Remote IP")?];
             rest(cursor)?;
-            let [local, remote] = [local, remote].map(std::net::Ipv4Addr::from);
+            let [local, remote] = [local, remote].map(core::net::Ipv4Addr::from);
             Some(format!("IPv4({remote},{local})"))
         }
         13 => {
             let [local, remote]: [[u8; 16]; 2] = [cursor.array("Local IP")?, cursor.array("Remote IP")?];
             rest(cursor)?;
-            let [local, remote] = [local, remote].map(std::net::Ipv6Addr::from);
+            let [local, remote] = [local, remote].map(core::net::Ipv6Addr::from);
             Some(format!("IPv6({remote},{local})"))
         }
         _ => None,

@@ -76,7 +76,7 @@ pub fn init(dir: &Path, options: &Options) -> Result<Made, Error> {
         write(&home.policies().join(format!("{name}.toml")), 0o644, text)?;
     }
     write(&home.trust(), 0o644, &trust)?;
-    write(&home.config(), 0o644, &Config::template(options.listen))?;
+    write(&home.config(), 0o644, Config::template(options.listen))?;
     write(&home.certificate(), 0o644, &identity.certificate)?;
     write(&home.tls_key(), 0o600, &*Zeroizing::new(identity.key))?;
     write(&home.key(), 0o600, &*seed)?;
