@@ -43,7 +43,7 @@ async fn a_log_that_runs_ahead_of_its_quote_is_believed_as_far_as_the_quote() {
         rig.join(&world).await;
         let (whole, extends) = log(5);
         std::fs::write(&path, whole).unwrap();
-        for digest in extends[..3].iter().copied() {
+        for digest in extends.into_iter().take(3) {
             rig.node.tpm.call(move |tpm| tpm.pcr_extend(10, digest)).await.unwrap();
         }
         let _stop = rig.start();
