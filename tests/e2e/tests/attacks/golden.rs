@@ -60,8 +60,8 @@ fn a_replayed_log_that_claims_locality_3_does_not_replay() {
     node.logs = Golden::new().at_locality(3).logs();
     let appraisal = verdict(&mut lab, &mut node);
     assert!(fatal(&appraisal, "boot.replay").seen.as_ref().unwrap().starts_with("PCR 0:"));
-    // Below the firmware's own start no owner of a chip comes; the owner of a software TPM does, and
-    // it is software still.
+    // No owner of a chip can start it at locality 3. The owner of a software TPM can, and it is
+    // software still.
     let golden = Golden::new().at_locality(3);
     widespread(&mut lab, &golden);
     node.attester.reset(3);
