@@ -25,6 +25,8 @@ const REAL_TPM: &str = "/dev/tpmrm0";
 /// There when NVIDIA's kernel module is loaded.
 const REAL_NVML: &str = "/proc/driver/nvidia/version";
 const FIRMWARE_LOG: &str = "/sys/kernel/security/tpm0/binary_bios_measurements";
+/// Of the state in a demo's directory; rises when records of before don't read back.
+const FORMAT: &str = "2\n";
 const POLL: Duration = Duration::from_millis(50);
 
 /// How quickly a world lives.
@@ -128,6 +130,7 @@ impl World {
         make_dir(dir)?;
         let dir = dir.canonicalize().map_err(|source| DemoError::WriteFile { path: dir.into(), source })?;
         end_leftovers(&dir);
+        keep_or_forget(&dir)?;
         let swtpm = match pace.real_parts && openable(REAL_TPM) {
             true => None,
             false => Some(Swtpm::start(&dir.join("tpm"))?),
@@ -459,6 +462,17 @@ fn make_dir(dir: &Path) -> Result<(), DemoError> {
     fs::create_dir_all(dir).map_err(|source| DemoError::WriteFile { path: dir.into(), source })
 }
 
+/// Records of an earlier format don't read back, so a demo's state from then is forgotten. Only a directory
+/// that a demo made is touched.
+fn keep_or_forget(dir: &Path) -> Result<(), DemoError> {
+    let (marker, made) = (dir.join("format"), dir.join("pins.json").exists());
+    if made && fs::read_to_string(&marker).ok().as_deref() != Some(FORMAT) {
+        fs::remove_dir_all(dir).map_err(|source| DemoError::WriteFile { path: dir.into(), source })?;
+        make_dir(dir)?;
+    }
+    write(&marker, FORMAT)
+}
+
 fn openable(path: &str) -> bool {
     File::options().read(true).write(true).open(path).is_ok()
 }
@@ -499,5 +513,25 @@ fn end_leftovers(dir: &Path) {
             }
         }
         let _ = fs::remove_file(path);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_demos_own_state_of_before_is_forgotten() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        fs::write(at("mine.txt"), "x").unwrap();
+        keep_or_forget(dir.path()).unwrap();
+        assert!(at("mine.txt").exists() && at("format").exists(), "no demo was here");
+        fs::write(at("pins.json"), "{}").unwrap();
+        keep_or_forget(dir.path()).unwrap();
+        assert!(at("mine.txt").exists(), "of this format");
+        fs::write(at("format"), "1\n").unwrap();
+        keep_or_forget(dir.path()).unwrap();
+        assert!(!at("mine.txt").exists() && at("format").exists());
     }
 }
