@@ -207,6 +207,11 @@ mod tests {
         ek_template(&Public::from_parts(parts).unwrap())
     }
 
+    #[test]
+    fn templates_have_the_profiles_names() {
+        assert_eq!(ALL.map(EkTemplate::name), ["L-1", "L-2", "H-1", "H-2", "H-3"]);
+    }
+
     const ALL: [EkTemplate; 5] =
         [EkTemplate::L1, EkTemplate::L2, EkTemplate::H1, EkTemplate::H2, EkTemplate::H3];
 

@@ -153,6 +153,18 @@ mod tests {
     }
 
     #[test]
+    fn an_index_twice_is_one_index() {
+        let set = PcrSet::from_indices(&[7, 7]).unwrap();
+        assert_eq!(set.iter().collect::<Vec<_>>(), [7]);
+    }
+
+    #[test]
+    fn sixteen_banks_are_not_too_many() {
+        let many = |count| matches!(list(&[0, 0, 0, count]), Err(TpmError::TooLarge { .. }));
+        assert!(!many(16) && many(17));
+    }
+
+    #[test]
     fn bits_are_pcr_indices() {
         let parsed = list(&[0, 0, 0, 1, 0, 0x0b, 3, 0x9f, 0x08, 0x80]).unwrap();
         assert_eq!(parsed[0].pcrs.iter().collect::<Vec<_>>(), [0, 1, 2, 3, 4, 7, 11, 23]);
