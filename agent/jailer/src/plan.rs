@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 /// The only version of the plan that this jailer accepts.
-pub const PLAN_VERSION: u32 = 1;
+pub const PLAN_VERSION: u32 = 2;
 /// Most bytes of JSON in one plan.
 pub const PLAN_MAX: usize = 1 << 20;
 /// Most image layers: `lowerdir=` of so many one- and two-digit names fits the
@@ -18,6 +18,12 @@ pub const PLAN_MAX: usize = 1 << 20;
 pub const LAYERS_MAX: usize = 64;
 /// Ids in one job's range.
 pub const ID_RANGE: u32 = 65_536;
+/// Most files and directories of the host in one job.
+pub const BINDS_MAX: usize = 64;
+/// Most secrets in one job.
+pub const SECRETS_MAX: usize = 64;
+/// Most bytes of one secret.
+pub const SECRET_MAX: usize = 64 << 10;
 
 /// Whose ids the job gets outside of its user namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,6 +71,47 @@ pub struct Rlimits {
     pub address_space_bytes: Option<u64>,
 }
 
+/// A file or directory of the host that the job sees: an input, or the place of its checkpoints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Bind {
+    /// What is shown, absolute; opened before the image is visible, through no link.
+    pub source: PathBuf,
+    /// Where the job sees it: a plain absolute path outside of /dev, /proc and /sys.
+    pub target: String,
+    /// False: read-only. Either way no set-user-id program and no device works in it.
+    pub writable: bool,
+}
+
+/// A secret, shown as a file of [`Secret::DIR`] in the job's memory; never on a disk.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Secret {
+    /// Name of the file: letters, digits, `_`, `-` and `.`, not starting with a dot.
+    pub name: String,
+    /// Its content, in hexadecimal.
+    pub value_hex: String,
+}
+
+impl Secret {
+    /// The directory of secrets inside.
+    pub const DIR: &str = "/run/secrets";
+
+    /// True for a name that can be a file of [`Secret::DIR`].
+    #[must_use]
+    pub fn is_name(name: &str) -> bool {
+        (1..=64).contains(&name.len())
+            && !name.starts_with('.')
+            && name.bytes().all(|b| b.is_ascii_alphanumeric() || b"_-.".contains(&b))
+    }
+}
+
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Secret").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
 /// One job's confinement.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -104,6 +151,10 @@ pub struct Plan {
     pub rlimits: Rlimits,
     /// Directory of the cgroup to start the job in.
     pub cgroup: Option<PathBuf>,
+    /// Files and directories of the host, in the order in which they are attached.
+    pub binds: Vec<Bind>,
+    /// Secrets.
+    pub secrets: Vec<Secret>,
 }
 
 /// A plan that breaks a rule.
@@ -148,7 +199,41 @@ impl Plan {
         no_nul("cwd", [&self.cwd])?;
         check(self.cwd.starts_with('/'), "cwd", "must be absolute")?;
         check(self.outputs.iter().all(|o| is_plain_absolute(o)), "outputs", "must be plain absolute paths")?;
-        check(self.timeout_ms > 0, "timeout_ms", "must not be zero")
+        check(self.timeout_ms > 0, "timeout_ms", "must not be zero")?;
+        self.validate_binds()?;
+        self.validate_secrets()
+    }
+
+    fn validate_binds(&self) -> Result<(), PlanError> {
+        let reserved = ["/dev", "/proc", "/sys", Secret::DIR];
+        let is_within = |path: &str, parent: &str| {
+            path.strip_prefix(parent).is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        check(self.binds.len() <= BINDS_MAX, "binds", "must be at most 64")?;
+        check(self.binds.iter().all(|b| b.source.is_absolute()), "binds", "must have absolute sources")?;
+        check(
+            self.binds.iter().all(|b| {
+                is_plain_absolute(&b.target)
+                    && !reserved.iter().any(|r| is_within(&b.target, r) || is_within(r, &b.target))
+            }),
+            "binds",
+            "must have plain absolute targets outside of /dev, /proc, /sys and /run/secrets",
+        )
+    }
+
+    fn validate_secrets(&self) -> Result<(), PlanError> {
+        check(self.secrets.len() <= SECRETS_MAX, "secrets", "must be at most 64")?;
+        check(self.secrets.iter().all(|s| Secret::is_name(&s.name)), "secrets", "must have plain names")?;
+        let is_hex = |text: &str| {
+            text.len() <= 2 * SECRET_MAX
+                && text.len().is_multiple_of(2)
+                && text.bytes().all(|b| b.is_ascii_hexdigit())
+        };
+        check(
+            self.secrets.iter().all(|s| is_hex(&s.value_hex)),
+            "secrets",
+            "must be at most 65536 bytes in hexadecimal",
+        )
     }
 
     fn validate_ids(&self) -> Result<(), PlanError> {
@@ -189,6 +274,8 @@ mod tests {
                 address_space_bytes: None,
             },
             cgroup: None,
+            binds: vec![Bind { source: "/in".into(), target: "/in".into(), writable: false }],
+            secrets: vec![Secret { name: "key".into(), value_hex: "00ff".into() }],
         }
     }
 
@@ -213,7 +300,7 @@ mod tests {
 
     #[test]
     fn names_the_broken_field() {
-        assert_eq!(broken(|p| p.version = 2), "version");
+        assert_eq!(broken(|p| p.version = 1), "version");
         assert_eq!(broken(|p| p.layers.clear()), "layers");
         assert_eq!(broken(|p| p.layers = vec!["relative".into()]), "layers");
         assert_eq!(broken(|p| p.layers = vec!["/l".into(); LAYERS_MAX + 1]), "layers");
@@ -225,6 +312,24 @@ mod tests {
         assert_eq!(broken(|p| p.cwd = "tmp".into()), "cwd");
         assert_eq!(broken(|p| p.outputs.push("/a/../b".into())), "outputs");
         assert_eq!(broken(|p| p.timeout_ms = 0), "timeout_ms");
+        for target in ["/proc/x", "/dev", "/run", "/run/secrets/a", "relative", "/a/../b"] {
+            assert_eq!(broken(|p| p.binds[0].target = target.into()), "binds", "{target}");
+        }
+        assert_eq!(broken(|p| p.binds[0].source = "in".into()), "binds");
+        assert_eq!(broken(|p| p.binds = vec![p.binds[0].clone(); BINDS_MAX + 1]), "binds");
+        for name in ["", ".key", "a/b", "..", "a b"] {
+            assert_eq!(broken(|p| p.secrets[0].name = name.into()), "secrets", "{name}");
+        }
+        for value in ["0", "zz"] {
+            assert_eq!(broken(|p| p.secrets[0].value_hex = value.into()), "secrets", "{value}");
+        }
+        assert_eq!(broken(|p| p.secrets[0].value_hex = "00".repeat(SECRET_MAX + 1)), "secrets");
+        assert_eq!(broken(|p| p.secrets = vec![p.secrets[0].clone(); SECRETS_MAX + 1]), "secrets");
+    }
+
+    #[test]
+    fn a_secret_is_not_printed() {
+        assert!(!format!("{:?}", plan()).contains("00ff"));
     }
 
     #[test]

@@ -38,6 +38,8 @@ fn plan() -> Plan {
             address_space_bytes: None,
         },
         cgroup: None,
+        binds: vec![],
+        secrets: vec![],
     }
 }
 

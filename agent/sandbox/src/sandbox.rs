@@ -192,6 +192,8 @@ impl Sandbox {
             },
             rlimits: rlimits(job),
             cgroup: None,
+            binds: vec![],
+            secrets: vec![],
         })
     }
 
