@@ -12,6 +12,7 @@
 mod efi;
 mod error;
 pub mod image;
+pub mod misbehaviour;
 pub mod page;
 pub mod simulated_boot;
 pub mod swtpm;

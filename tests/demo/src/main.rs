@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use assay_demo::page::{FILES, Input, render};
 use assay_demo::world::{Pace, World, json};
-use assay_demo::{DemoError, image};
+use assay_demo::{DemoError, image, misbehaviour};
 use clap::Parser;
 use serde_json::Value;
 
@@ -61,8 +61,8 @@ fn walk(arguments: &Arguments, progress: &mut Progress) -> Result<Input, DemoErr
     world.start_agent()?;
     let began = Instant::now();
     world.wait_for_beats(1, Duration::from_secs(60))?;
-    progress.step("running a job");
-    run_job(&world)?;
+    progress.step("running jobs that misbehave, and one that does not");
+    let stopped = run_jobs(&world)?;
     progress.step("beating");
     let half = Duration::from_secs(arguments.seconds / 2);
     world.wait("the first half minute", half * 2 + ANCHOR_WAIT, |_| Ok(progress.tick(began) >= half))?;
@@ -84,33 +84,38 @@ fn walk(arguments: &Arguments, progress: &mut Progress) -> Result<Input, DemoErr
     world.wait("the validator to have every record", Duration::from_secs(30), |world| {
         Ok(world.status().is_some_and(|status| status.get("unsent").and_then(Value::as_u64) == Some(0)))
     })?;
-    let input = verify(&world, &arguments.dir)?;
+    let input = Input { stopped, ..verify(&world, &arguments.dir)? };
     world.stop_agent();
     Ok(input)
 }
 
-/// Renders the picture, its limits held by cgroups where this user may make them.
-fn run_job(world: &World) -> Result<(), DemoError> {
-    let reference = image::make_image(&world.dir().join("image"))?;
-    let limits = if cgroup_controllers() { &["cgroup", "rlimit"][..] } else { &["rlimit"] };
-    let mut said = String::new();
-    for limits in limits {
-        let file = world.dir().join("job.toml");
-        let text = format!(
-            "# Renders a picture; see it in sandbox/jobs/*/out afterwards.\n[job]\nimage = \"{reference}\"\n\
-             timeout = \"1m\"\nnetwork = \"none\"\noutputs = [\"/out\"]\n\n[job.resources]\ncpu = \"1\"\n\
-             memory = \"256Mi\"\ndisk = \"64Mi\"\npids = 64\ngpus = 0\n\
-             # \"rlimit\" where this user may make no cgroups; the receipt says what held the limits.\n\
-             limits = \"{limits}\"\n",
-        );
-        fs::write(&file, text).map_err(|source| DemoError::WriteFile { path: file.clone(), source })?;
-        let ran = json(world.agent_command().args(["job", "run", "--json"]).arg(&file))?;
-        if ran.get("succeeded").and_then(Value::as_bool) == Some(true) {
-            return Ok(());
-        }
-        said = ran.to_string();
+/// Runs jobs that misbehave, then the one that renders the picture; gives how the former were stopped.
+fn run_jobs(world: &World) -> Result<Vec<(String, String)>, DemoError> {
+    let image = image::make_image(&world.dir().join("image"))?;
+    // Where this user may make no cgroups, the limits are those of each process.
+    let limited = cgroup_controllers() && run_job(world, &image, "cgroup").is_ok();
+    let limits = if limited { "cgroup" } else { "rlimit" };
+    let stopped = misbehaviour::run(world, &image, limits)?;
+    // Last, so that its receipt is the one that is exported.
+    run_job(world, &image, limits)?;
+    Ok(stopped)
+}
+
+fn run_job(world: &World, image: &str, limits: &str) -> Result<(), DemoError> {
+    let file = world.dir().join("job.toml");
+    let text = format!(
+        "# Renders a picture; see it in sandbox/jobs/*/out afterwards.\n[job]\nimage = \"{image}\"\n\
+         timeout = \"1m\"\nnetwork = \"none\"\noutputs = [\"/out\"]\n\n[job.resources]\ncpu = \"1\"\n\
+         memory = \"256Mi\"\ndisk = \"64Mi\"\npids = 64\ngpus = 0\n\
+         # \"rlimit\" where this user may make no cgroups; the receipt says what held the limits.\n\
+         limits = \"{limits}\"\n",
+    );
+    fs::write(&file, text).map_err(|source| DemoError::WriteFile { path: file.clone(), source })?;
+    let ran = json(world.agent_command().args(["job", "run", "--json"]).arg(&file))?;
+    match ran.get("succeeded").and_then(Value::as_bool) {
+        Some(true) => Ok(()),
+        _ => Err(DemoError::JobFailed { said: ran.to_string() }),
     }
-    Err(DemoError::JobFailed { said })
 }
 
 /// Whether this machine can hold a job's limits by cgroups.

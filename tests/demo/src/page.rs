@@ -17,6 +17,8 @@ pub struct Input {
     pub sizes: BTreeMap<&'static str, u64>,
     /// Milliseconds that `verify` took for each, process start included.
     pub verify_ms: BTreeMap<&'static str, u64>,
+    /// Jobs that misbehaved: the name of each, and what stopped it.
+    pub stopped: Vec<(String, String)>,
     /// The folder that holds them, as the user may type it.
     pub dir: String,
     /// Whether to colour the marks.
@@ -51,6 +53,9 @@ pub fn render(input: &Input) -> String {
     section(&mut page, "Boot", &boot(input.report("evidence")));
     section(&mut page, "GPUs", &gpus(session));
     section(&mut page, "Job", &job(input));
+    if !input.stopped.is_empty() {
+        section(&mut page, "Jobs that misbehaved, and what stopped them", &input.stopped);
+    }
     section(&mut page, "Uptime", &uptime(claim));
     section(&mut page, "Utilization", &utilization(claim));
     section(&mut page, "Verdict", &verdict(input));
@@ -377,6 +382,7 @@ mod tests {
             reports: FILES.map(report).into(),
             sizes: FILES.map(|file| (file, 1000)).into(),
             verify_ms: FILES.map(|file| (file, 9)).into(),
+            stopped: vec![("never ends".to_owned(), "timed out after 2001 ms: time limit".to_owned())],
             dir: "run".to_owned(),
             colour: false,
         }
