@@ -1,36 +1,52 @@
 //! `make bench`: figures with their limits or rivals, each pair from one run.
 //!
 //! Nothing is asserted: a slow machine is not a defect. Last figures: `RESULTS.md`.
-//! `--quick` leaves out what takes minutes: the processes' footprint and the wasm module.
+//! `--evidence`, `--sandbox` and `--processes` measure one part each; `--quick` is `--evidence`
+//! without the wasm module.
 
 mod beats;
 mod evidence;
 mod ima;
+mod latency;
+mod overhead;
 mod processes;
 mod wasm;
 
+use std::error::Error;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
     println!("{:<34} {:>14} {:>14} {:>8}", "figure", "ours", "limit or rival", "ratio");
-    beats::sizes();
-    beats::verification();
-    evidence::appraisal();
-    ima::replay();
-    if std::env::args().any(|argument| argument == "--quick") {
-        return ExitCode::SUCCESS;
-    }
-    if let Err(error) = wasm::size() {
-        eprintln!("assay-bench: {error}");
-        return ExitCode::from(3);
-    }
-    match processes::footprint() {
+    let asked: Vec<String> = std::env::args().skip(1).collect();
+    let is_asked = |part: &str| asked.is_empty() || asked.iter().any(|argument| argument == part);
+    match measure(is_asked) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("assay-bench: {error}");
             ExitCode::from(3)
         }
     }
+}
+
+fn measure(is_asked: impl Fn(&str) -> bool) -> Result<(), Box<dyn Error>> {
+    if is_asked("--evidence") || is_asked("--quick") {
+        beats::sizes();
+        beats::verification();
+        evidence::appraisal();
+        ima::replay();
+    }
+    if is_asked("--evidence") {
+        wasm::size()?;
+    }
+    if is_asked("--sandbox") {
+        let jailer = assay_sandbox::sandbox::find_jailer()?;
+        latency::spawn_to_exit(&jailer)?;
+        overhead::cpu_bound(&jailer)?;
+    }
+    if is_asked("--processes") {
+        processes::footprint()?;
+    }
+    Ok(())
 }
 
 /// One line of the table.
