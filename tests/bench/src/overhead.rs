@@ -23,10 +23,8 @@ pub(crate) fn cpu_bound(jailer: &Path) -> io::Result<()> {
     let dir = tempfile::tempdir()?;
     std::fs::set_permissions(dir.path(), std::os::unix::fs::PermissionsExt::from_mode(0o755))?;
     let image = image::make_image(&dir.path().join("image")).map_err(io::Error::other)?;
-    let config = SandboxConfig {
-        jailer: Some(jailer.to_owned()),
-        ..SandboxConfig::new(dir.path().join("state"))
-    };
+    let config =
+        SandboxConfig { jailer: Some(jailer.to_owned()), ..SandboxConfig::new(dir.path().join("state")) };
     let sandbox = Sandbox::new(config).map_err(io::Error::other)?;
     let job = format!(
         "[job]\nimage = \"{image}\"\ncommand = [\"/bin/sh\", \"-c\", '{SCRIPT}']\n[job.resources]\nlimits = \"rlimit\"\n"
