@@ -104,7 +104,11 @@ impl Cgroup {
             stat.lines().find_map(|l| l.strip_prefix("usage_usec ")).and_then(|v| v.trim().parse().ok());
         let peak = fs::read_to_string(self.path.join("memory.peak")).ok();
         let peak = peak.and_then(|v| v.trim().parse::<u64>().ok()).map(|bytes| bytes / 1024);
-        Usage { cpu_us: cpu.unwrap_or(measured.cpu_us), max_rss_kib: peak.unwrap_or(measured.max_rss_kib) }
+        Usage {
+            cpu_us: cpu.unwrap_or(measured.cpu_us),
+            max_rss_kib: peak.unwrap_or(measured.max_rss_kib),
+            ..measured
+        }
     }
 }
 

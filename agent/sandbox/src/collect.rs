@@ -31,10 +31,23 @@ struct Collection {
     target: Dir,
     outputs: Vec<Output>,
     skipped: u64,
+    over: u64,
     room: u64,
 }
 
-/// Copies the regular files below each of `paths` in the writable layer to `target`.
+/// What was collected.
+#[derive(Debug, Default)]
+pub(crate) struct Collected {
+    /// The files, in byte order of their paths.
+    pub(crate) outputs: Vec<Output>,
+    /// Entries that were not taken.
+    pub(crate) skipped: u64,
+    /// Those of them for which there was no room.
+    pub(crate) over: u64,
+}
+
+/// Copies the regular files below each of `paths` in the writable layer to `target`, at most
+/// `bytes_max` of them together.
 ///
 /// # Errors
 /// Where our own side fails; what is wrong with the job's side is skipped and counted.
@@ -43,9 +56,9 @@ pub(crate) fn collect(
     paths: &[String],
     target: &Path,
     bytes_max: u64,
-) -> Result<(Vec<Output>, u64), SandboxError> {
+) -> Result<Collected, SandboxError> {
     let target = Dir::open(target).map_err(|e| SandboxError::state(target, "open")(e.into()))?;
-    let mut collection = Collection { target, outputs: vec![], skipped: 0, room: bytes_max };
+    let mut collection = Collection { target, outputs: vec![], skipped: 0, over: 0, room: bytes_max };
     for path in paths {
         let inside = path.trim_start_matches('/');
         match upper.dir(inside) {
@@ -56,7 +69,8 @@ pub(crate) fn collect(
         }
     }
     collection.outputs.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok((collection.outputs, collection.skipped))
+    let Collection { outputs, skipped, over, .. } = collection;
+    Ok(Collected { outputs, skipped, over })
 }
 
 impl Collection {
@@ -97,6 +111,10 @@ impl Collection {
                 let output = self.copy(file, path).map_err(error)?;
                 self.room = self.room.saturating_sub(output.size);
                 self.outputs.push(output);
+            }
+            Some((meta, _)) if meta.is_file() && meta.len() > self.room => {
+                self.over = self.over.saturating_add(1);
+                self.skip();
             }
             _ => self.skip(),
         }
@@ -167,10 +185,10 @@ mod tests {
         let target = tempfile::tempdir().unwrap();
         let dir = Dir::open(upper.path()).unwrap();
         let paths = ["/out".to_owned(), "/other".to_owned(), "/gone".to_owned()];
-        let (outputs, skipped) = collect(&dir, &paths, target.path(), 10).unwrap();
+        let Collected { outputs, skipped, over } = collect(&dir, &paths, target.path(), 10).unwrap();
         let names: Vec<_> = outputs.iter().map(|o| (o.path.as_str(), o.size)).collect();
         assert_eq!(names, [("/out/a", 3), ("/out/sub/b", 3)]);
-        assert_eq!(skipped, 3);
+        assert_eq!((skipped, over), (3, 1));
         assert_eq!(std::fs::read(output_file(target.path(), &outputs[1])).unwrap(), b"two");
         assert_eq!(outputs[0].sha256, <[u8; 32]>::from(Sha256::digest(b"one")));
     }

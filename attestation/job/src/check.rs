@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use base64ct::{Base64, Encoding as _};
 
 use crate::file::{Checkpoint, ImageRef, Input, JobError, JobFile, Resources, Restart, Sealed};
-use crate::raw::{RawInput, RawJob, RawResources, RawRestart};
+use crate::raw::{RawInput, RawJob, RawResources, RawRestart, RestartOn};
+use crate::registry_ref::RegistryRef;
 use crate::seal::{OVERHEAD, is_secret_name};
 use crate::units::{parse_bytes, parse_millicpu, parse_millis};
 
@@ -54,7 +55,7 @@ pub(crate) fn job(raw: RawJob) -> Result<JobFile, JobError> {
 fn image(text: &str) -> Result<ImageRef, JobError> {
     const FIELD: &str = "job.image";
     let Some(rest) = text.strip_prefix("oci:") else {
-        return Err(JobError::Field { field: FIELD, rule: "must be \"oci:/path/to/layout:tag\"" });
+        return RegistryRef::parse(text).map(ImageRef::Registry).map_err(JobError::Image);
     };
     let (path, tag) = rest.rsplit_once(':').unwrap_or((rest, "latest"));
     rule(path.starts_with('/') && !path.contains('\0'), FIELD, "needs an absolute layout path")?;
@@ -79,7 +80,11 @@ fn env(env: &BTreeMap<String, String>) -> Result<(), JobError> {
     };
     rule(env.len() <= 256, "job.env", "must have at most 256 entries")?;
     rule(env.keys().all(|k| is_name(k)), "job.env", "must have names of letters, digits and '_'")?;
-    rule(!env.keys().any(|k| k.starts_with("ASSAY_")), "job.env", "must have no name that starts with ASSAY_")?;
+    rule(
+        !env.keys().any(|k| k.starts_with("ASSAY_")),
+        "job.env",
+        "must have no name that starts with ASSAY_",
+    )?;
     rule(env.values().all(|v| !v.contains('\0')), "job.env", "must hold no NUL")
 }
 
@@ -101,7 +106,13 @@ fn inputs(raw: Vec<RawInput>) -> Result<Vec<Input>, JobError> {
 
 fn input(raw: RawInput) -> Result<Input, JobError> {
     const SOURCE: &str = "job.inputs.source";
-    rule(is_plain_absolute(&raw.source) && raw.source.len() <= 4095, SOURCE, "must be a plain absolute path")?;
+    rule(
+        is_plain_absolute(&raw.source) && raw.source.len() <= 4095,
+        SOURCE,
+        "must be a plain absolute path",
+    )?;
+    let system = ["/proc", "/sys", "/dev"].iter().any(|top| is_within(&raw.source, top));
+    rule(!system, SOURCE, "must be outside of /proc, /sys and /dev")?;
     let mut sha256 = [0; 32];
     let lower = raw.sha256.bytes().all(|b| !b.is_ascii_uppercase());
     let read = lower && hex::decode_to_slice(&raw.sha256, &mut sha256).is_ok();
@@ -117,6 +128,7 @@ fn cap(text: Option<&str>, default: u64, field: &'static str) -> Result<u64, Job
 }
 
 fn restart(raw: &RawRestart) -> Result<Restart, JobError> {
+    let RestartOn::Failure = raw.on;
     rule((1..=100).contains(&raw.max), "job.restart.max", "must be 1 to 100")?;
     let (backoff, most) = (parse_millis(&raw.backoff), Restart::BACKOFF_MAX_MS);
     let backoff_ms = ranged(backoff, 0..=most, "job.restart.backoff", "must be \"0s\" to \"10m\"")?;
@@ -172,7 +184,8 @@ fn places(job: &JobFile) -> Result<(), JobError> {
 }
 
 fn resources(raw: &RawResources) -> Result<Resources, JobError> {
-    let bytes = |text: &str, least: u64, field, what| ranged(parse_bytes(text), least..=BYTES_MAX, field, what);
+    let bytes =
+        |text: &str, least: u64, field, what| ranged(parse_bytes(text), least..=BYTES_MAX, field, what);
     rule((1..=65_536).contains(&raw.pids), "job.resources.pids", "must be 1 to 65536")?;
     rule(raw.gpus <= 64, "job.resources.gpus", "must be at most 64")?;
     let cpu = parse_millicpu(&raw.cpu);

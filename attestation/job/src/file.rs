@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use assay_wire::{Digest, Domain, hash};
 use serde::{Deserialize, Serialize, Serializer};
 
+use crate::registry_ref::{RefError, RegistryRef};
 use crate::{check, raw};
 
 /// Most bytes in a job file.
@@ -27,6 +28,9 @@ pub enum JobError {
         /// What it expected, naming the key.
         message: String,
     },
+    /// The image is neither a layout nor a registry's.
+    #[error("job.image: neither oci:/path/to/layout:tag nor a registry's image: {0}")]
+    Image(RefError),
     /// A value outside of its range.
     #[error("{field}: {rule}")]
     Field {
@@ -48,6 +52,8 @@ pub enum ImageRef {
         /// `org.opencontainers.image.ref.name` of the manifest.
         tag: String,
     },
+    /// An image in a registry: `HOST[:PORT]/NAME@sha256:DIGEST`.
+    Registry(RegistryRef),
 }
 
 /// What may be reached over the network.

@@ -109,7 +109,8 @@ mod tests {
     const SHARED: &str = "0bbe78490412b4bbea4812666f7916932b828bba79942424abb65244930d69a7";
     const PT: &str = "4265617574792069732074727574682c20747275746820626561757479";
     const AAD: &str = "436f756e742d30";
-    const CT: &str = "1c5250d8034ec2b784ba2cfd69dbdb8af406cfe3ff938e131f0def8c8b60b4db21993c62ce81883d2dd1b51a28";
+    const CT: &str =
+        "1c5250d8034ec2b784ba2cfd69dbdb8af406cfe3ff938e131f0def8c8b60b4db21993c62ce81883d2dd1b51a28";
 
     #[test]
     fn the_rfcs_first_message() {

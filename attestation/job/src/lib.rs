@@ -11,6 +11,7 @@
 
 pub mod confinement;
 pub mod file;
+pub mod registry_ref;
 pub mod seal;
 pub mod tree;
 pub mod units;

@@ -23,7 +23,8 @@ pub(crate) struct RawFile {
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(deny_unknown_fields)]
 pub(crate) struct RawJob {
-    /// `oci:/path/to/layout:tag`, an OCI image layout on the node.
+    /// `oci:/path/to/layout:tag`, an OCI image layout on the node, or `HOST/NAME@sha256:DIGEST`, an
+    /// image in a registry.
     pub(crate) image: String,
     /// Program and arguments; the image's own if empty.
     #[serde(default)]
@@ -108,7 +109,7 @@ fn default_backoff() -> String {
 }
 
 /// What a job is started again after.
-#[derive(Deserialize)]
+#[derive(Clone, Copy, Deserialize)]
 #[cfg_attr(test, derive(schemars::JsonSchema))]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum RestartOn {

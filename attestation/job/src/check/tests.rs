@@ -57,7 +57,10 @@ fn what_is_not_said_has_a_default() {
     let disk = job.resources.disk_bytes;
     assert_eq!((job.timeout_ms, disk, job.output_bytes), (600_000, 256 << 20, disk));
     assert_eq!(job.checkpoint.unwrap().bytes, disk);
-    assert_eq!((job.restart, job.image), (None, ImageRef::Layout { path: "/l".into(), tag: "latest".into() }));
+    assert_eq!(
+        (job.restart, job.image),
+        (None, ImageRef::Layout { path: "/l".into(), tag: "latest".into() })
+    );
 }
 
 #[test]
@@ -149,6 +152,8 @@ fn ranges_name_the_field() {
         ("checkpoint = \"/ckpt\"", "", "job.checkpoint_bytes"),
         ("\"/data/set\"", "\"data/set\"", "job.inputs.source"),
         ("\"/data/set\"", "\"/data/../etc\"", "job.inputs.source"),
+        ("\"/data/set\"", "\"/proc/kmsg\"", "job.inputs.source"),
+        ("\"/data/set\"", "\"/dev/watchdog\"", "job.inputs.source"),
         ("0707", "07", "job.inputs.sha256"),
         ("0707", "0F07", "job.inputs.sha256"),
         ("\"/in\"", "\"/\"", "job.inputs.target"),
@@ -173,9 +178,19 @@ fn ranges_name_the_field() {
 }
 
 #[test]
+fn images_are_layouts_or_a_registrys() {
+    let digest = "07".repeat(32);
+    let image = format!("registry.example/team/app@sha256:{digest}");
+    let job = JobFile::parse(TOML.replace("oci:/layout:v1", &image).as_bytes()).unwrap();
+    assert!(matches!(job.image, ImageRef::Registry(_)));
+    assert!(matches!(error(&TOML.replace("oci:/layout:v1", "app")), JobError::Image(_)));
+}
+
+#[test]
 fn counts_have_limits() {
     let many = |count: usize| {
-        let inputs = |n| format!("[[job.inputs]]\nsource = \"/a\"\nsha256 = \"{:064}\"\ntarget = \"/i{n}\"\n", 0);
+        let inputs =
+            |n| format!("[[job.inputs]]\nsource = \"/a\"\nsha256 = \"{:064}\"\ntarget = \"/i{n}\"\n", 0);
         format!("[job]\nimage = \"oci:/l\"\n{}", (0..count).map(inputs).collect::<String>())
     };
     assert!(JobFile::parse(many(32).as_bytes()).is_ok());
