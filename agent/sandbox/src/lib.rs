@@ -25,6 +25,7 @@
 //! Unpacking is callable on its own ([`unpack::unpack`]), for a process without
 //! the rest of the agent's rights.
 
+pub mod cgroup;
 pub mod collect;
 pub mod error;
 pub mod image;
@@ -36,8 +37,8 @@ pub mod units;
 pub mod unpack;
 
 mod archive;
-mod cgroup;
 mod confined;
+mod room;
 mod store;
 mod stream;
 mod supervise;

@@ -13,8 +13,10 @@ pub enum Exit {
     /// Its program returned this code.
     Code(u8),
     /// Its program was killed by this signal; 31 (`SIGSYS`) is the system call
-    /// filter, 9 without a time-out is the memory limit.
+    /// filter.
     Signal(i32),
+    /// The kernel killed all of it for exceeding its memory.
+    OutOfMemory,
     /// Its time ran out.
     TimedOut,
     /// Its caller cancelled it.
@@ -35,7 +37,8 @@ impl Exit {
 }
 
 /// What the job used.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct Usage {
     /// Processor time of all processes, microseconds. From the cgroup where
     /// there is one; else of those processes that were waited for, which a job
@@ -44,6 +47,22 @@ pub struct Usage {
     /// Largest resident set of one process, KiB; with a memory cgroup, the
     /// whole job's peak.
     pub max_rss_kib: u64,
+    /// Bytes read from the state directory's disk. Like all figures below: from
+    /// the cgroup, zero where none counts it.
+    pub io_read_bytes: u64,
+    /// Bytes written to that disk.
+    pub io_write_bytes: u64,
+    /// Processes that the kernel killed for the job's memory.
+    pub oom_kills: u64,
+    /// Processes and threads that the limit on them refused.
+    pub pids_refused: u64,
+    /// Time for which some process waited for a processor, microseconds
+    /// (`Documentation/accounting/psi.rst`, "some").
+    pub cpu_stall_us: u64,
+    /// The same for memory.
+    pub memory_stall_us: u64,
+    /// The same for disks.
+    pub io_stall_us: u64,
 }
 
 /// Whose ids the job had outside.

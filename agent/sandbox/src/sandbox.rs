@@ -5,17 +5,18 @@ use std::sync::atomic::AtomicBool;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use assay_jailer::plan::{ID_RANGE, Ids, Logs, PLAN_VERSION, Plan, Rlimits};
+use assay_jailer::plan::{Ids, Logs, PLAN_VERSION, Plan, Rlimits};
 use assay_jailer::report::{End, Report};
 
-use crate::cgroup::{self, Cgroup};
+use crate::cgroup::{Account, Cgroup, IoLimits};
 use crate::collect::{collect, summarize_log};
 use crate::error::SandboxError;
 use crate::image::{self, Image, RunConfig};
 use crate::job::{ImageRef, JobFile, Limits};
 use crate::layers::LayerCache;
 use crate::outcome::{Exit, IdMode, JobOutcome, Usage};
-use crate::store::{JobDir, Slot, Store};
+use crate::room::{Room, Rooms};
+use crate::store::{JobDir, Store};
 use crate::supervise::{self, Finished};
 use crate::unpack::UnpackLimits;
 use crate::user;
@@ -28,6 +29,8 @@ const JAILER_DIR: &str = "/usr/lib/assay";
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Host name in every job: nothing to tell jobs or nodes apart by.
 const HOSTNAME: &str = "job";
+/// What the kernel kills by.
+const SIGKILL: i32 = rustix::process::Signal::KILL.as_raw();
 /// Open files per process.
 const OPEN_FILES: u64 = 65_536;
 
@@ -45,8 +48,13 @@ pub struct SandboxConfig {
     /// Jobs at a time.
     pub slots: u32,
     /// cgroup v2 directory that is ours alone, below which each job gets one.
-    /// `None`: this process's own.
+    /// `None`: this process's own cgroup if it was delegated to it; it is then
+    /// divided, and every process in it moves to a leaf.
     pub cgroup_parent: Option<PathBuf>,
+    /// Processors that no job may use, a list like `0-1,4`; empty for none.
+    pub reserved_cpus: String,
+    /// What a job may do to the disk of the state directory.
+    pub io: IoLimits,
     /// Bytes kept of standard output and of standard error.
     pub log_bytes: u64,
     /// Limits for each layer.
@@ -63,6 +71,8 @@ impl SandboxConfig {
             id_base: 0x7000_0000,
             slots: 64,
             cgroup_parent: None,
+            reserved_cpus: String::new(),
+            io: IoLimits::default(),
             log_bytes: 1 << 20,
             unpack: UnpackLimits::default(),
         }
@@ -87,6 +97,7 @@ pub struct Sandbox {
     config: SandboxConfig,
     jailer: PathBuf,
     store: Store,
+    rooms: Rooms,
     cache: LayerCache,
 }
 
@@ -98,11 +109,9 @@ impl Sandbox {
     pub fn new(config: SandboxConfig) -> Result<Self, SandboxError> {
         let jailer = config.jailer.clone().map_or_else(find_jailer, Ok)?;
         let store = Store::open(&config.state_dir)?;
-        if let Some(parent) = &config.cgroup_parent {
-            clear_cgroups(&store, parent, config.slots)?;
-        }
+        let rooms = Rooms::open(&store, &config)?;
         let cache = LayerCache::new(store.layers(), config.unpack);
-        Ok(Self { config, jailer, store, cache })
+        Ok(Self { config, jailer, store, rooms, cache })
     }
 
     /// Runs one job to its end, or until `cancel` is set, and collects its results.
@@ -117,22 +126,20 @@ impl Sandbox {
         let ImageRef::Layout { path, tag } = &job.image;
         let image = image::open(path, tag)?;
         let layers = self.cache.provide(&image)?;
-        let slot = self.store.take_slot(self.config.slots)?;
-        let cgroup = self.make_cgroup(job, &slot)?;
+        let room = self.rooms.take(&self.store)?;
+        let cgroup = room.cgroup(&job.resources)?;
         let mut dir = self.store.new_job(&job.digest())?;
-        let mut plan = self.plan(job, &image, layers, &slot, &dir)?;
+        let mut plan = self.plan(job, &image, layers, &room, &dir)?;
         plan.cgroup = cgroup.as_ref().map(|c| c.path().to_owned());
         let started_ms = monotonic_ms();
         let finished = supervise::run(&self.jailer, &plan, &dir.path, cancel).inspect_err(|_| {
             log::error!("jailer: {}", supervise::last_words(&dir.path));
         })?;
         let ended_ms = monotonic_ms();
-        let mut outcome = account(job, &image, &dir, &plan, finished)?;
+        let counted = cgroup.as_ref().map(Cgroup::account).unwrap_or_default();
+        let mut outcome = account(job, &image, &dir, &plan, finished, &counted)?;
         (outcome.started_ms, outcome.ended_ms) = (started_ms, ended_ms);
         outcome.wall_ms = ended_ms.saturating_sub(started_ms);
-        if let Some(cgroup) = &cgroup {
-            outcome.usage = cgroup.usage(outcome.usage);
-        }
         dir.finish(&serde_json::to_vec_pretty(&outcome).unwrap_or_default())?;
         Ok(outcome)
     }
@@ -145,24 +152,12 @@ impl Sandbox {
         self.store.remove_job(id)
     }
 
-    fn make_cgroup(&self, job: &JobFile, slot: &Slot) -> Result<Option<Cgroup>, SandboxError> {
-        let name = cgroup_name(slot.number);
-        match (job.resources.limits, &self.config.cgroup_parent) {
-            (Limits::Cgroup, parent) => {
-                let parent = parent.clone().or_else(cgroup::own).unwrap_or_else(|| "/sys/fs/cgroup".into());
-                Cgroup::limited(&parent, &name, &job.resources).map(Some)
-            }
-            (Limits::Rlimit, Some(parent)) => Cgroup::bare(parent, &name).map(Some),
-            (Limits::Rlimit, None) => Ok(None),
-        }
-    }
-
     fn plan(
         &self,
         job: &JobFile,
         image: &Image,
         layers: Vec<PathBuf>,
-        slot: &Slot,
+        room: &Room<'_>,
         dir: &JobDir,
     ) -> Result<Plan, SandboxError> {
         let (uid, gid) = user::resolve(&image.config.user, &layers)?;
@@ -174,7 +169,7 @@ impl Sandbox {
             version: PLAN_VERSION,
             supervisor: std::process::id(),
             layers,
-            ids: self.ids(slot),
+            ids: room.ids(),
             uid,
             gid,
             argv,
@@ -196,33 +191,6 @@ impl Sandbox {
             secrets: vec![],
         })
     }
-
-    fn ids(&self, slot: &Slot) -> Ids {
-        match rustix::process::geteuid().is_root() {
-            true => {
-                Ids::Range { base: self.config.id_base.saturating_add(slot.number.saturating_mul(ID_RANGE)) }
-            }
-            false => Ids::Single {},
-        }
-    }
-}
-
-fn cgroup_name(slot: u32) -> String {
-    format!("assay-job-{slot}")
-}
-
-/// Removes cgroups of slots that nobody holds.
-fn clear_cgroups(store: &Store, parent: &Path, slots: u32) -> Result<(), SandboxError> {
-    for number in 0..slots {
-        let path = parent.join(cgroup_name(number));
-        if !path.exists() {
-            continue;
-        }
-        if let Some(_held) = store.try_slot(number)? {
-            cgroup::remove_leftover(&path);
-        }
-    }
-    Ok(())
 }
 
 fn monotonic_ms() -> u64 {
@@ -259,8 +227,10 @@ fn rlimits(job: &JobFile) -> Rlimits {
     }
 }
 
-fn exit_of(report: &Report) -> Result<Exit, SandboxError> {
+fn exit_of(report: &Report, account: &Account) -> Result<Exit, SandboxError> {
     match &report.end {
+        // The whole cgroup is killed at once, our first process with it.
+        End::Signaled(SIGKILL) if account.ran_out_of_memory() => Ok(Exit::OutOfMemory),
         End::Exited(code) => Ok(Exit::Code(*code)),
         End::Signaled(signal) => Ok(Exit::Signal(*signal)),
         End::TimedOut => Ok(Exit::TimedOut),
@@ -283,9 +253,10 @@ fn account(
     dir: &JobDir,
     plan: &Plan,
     finished: Finished,
+    counted: &Account,
 ) -> Result<JobOutcome, SandboxError> {
     let Finished { report, upper } = finished;
-    let exit = exit_of(&report)?;
+    let exit = exit_of(&report, counted)?;
     let (outputs, outputs_skipped) = match &upper {
         Some(upper) => collect(upper, &job.outputs, &dir.path.join("out"), job.resources.disk_bytes)?,
         None => (vec![], 0),
@@ -298,7 +269,11 @@ fn account(
         ended_ms: 0,
         wall_ms: 0,
         exit,
-        usage: Usage { cpu_us: report.cpu_us, max_rss_kib: report.max_rss_kib },
+        usage: counted.over(Usage {
+            cpu_us: report.cpu_us,
+            max_rss_kib: report.max_rss_kib,
+            ..Usage::default()
+        }),
         limits: job.resources.limits,
         ids: if matches!(plan.ids, Ids::Range { .. }) { IdMode::Range } else { IdMode::Single },
         network: job.network,

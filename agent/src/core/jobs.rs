@@ -234,6 +234,8 @@ fn exit(exit: &Exit) -> JobExit {
     match exit {
         Exit::Code(code) => JobExit::Code(*code),
         Exit::Signal(signal) => JobExit::Signal(u8::try_from(*signal).unwrap_or(u8::MAX)),
+        // How the kernel does it.
+        Exit::OutOfMemory => JobExit::Signal(9),
         Exit::TimedOut => JobExit::TimedOut,
         Exit::Cancelled => JobExit::Cancelled,
         Exit::Refused { .. } => JobExit::NotStarted,
