@@ -37,6 +37,21 @@ pub enum SandboxError {
         /// Where they were looked for.
         parent: PathBuf,
     },
+    /// The job wants cgroup limits and no cgroup is ours to divide.
+    #[error(
+        "{reason}: set limits = \"rlimit\" in [job.resources] for development, or run it in a cgroup of \
+         its own, as the systemd unit does (systemd-run --scope --property=Delegate=yes ...)"
+    )]
+    NoPlace {
+        /// Why, in words.
+        reason: &'static str,
+    },
+    /// Every processor is reserved.
+    #[error("no processor is left for jobs: reserve fewer")]
+    NoCpus,
+    /// A list of processors is not one.
+    #[error("reserved processors {0:?} are not a list like \"0-1,4\"")]
+    ReservedCpus(String),
     /// A cgroup file could not be read or written.
     #[error("cgroup {path}")]
     Cgroup {

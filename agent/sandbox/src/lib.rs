@@ -26,6 +26,7 @@
 //! Unpacking is callable on its own ([`unpack::unpack`]), for a process without
 //! the rest of the agent's rights.
 
+pub mod cgroup;
 pub mod collect;
 pub mod error;
 pub mod events;
@@ -38,10 +39,10 @@ pub mod sandbox;
 pub mod unpack;
 
 mod archive;
-mod cgroup;
 mod checkpoint;
 mod confined;
 mod confinement;
+mod room;
 mod runs;
 mod secrets;
 mod store;

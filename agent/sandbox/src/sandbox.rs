@@ -5,12 +5,12 @@ use std::sync::atomic::AtomicBool;
 
 use rustix::time::{ClockId, clock_gettime};
 
-use assay_jailer::plan::{ID_RANGE, Ids, Logs, PLAN_VERSION, Plan, Rlimits};
+use assay_jailer::plan::{Ids, Logs, PLAN_VERSION, Plan, Rlimits};
 use assay_jailer::report::{End, Report};
 
 use assay_job::seal::Secret;
 
-use crate::cgroup::{self, Cgroup};
+use crate::cgroup::{Account, Cgroup, IoLimits};
 use crate::checkpoint::Checkpoint;
 use crate::collect::{Collected, collect, summarize_log};
 use crate::confinement;
@@ -21,9 +21,10 @@ use crate::inputs;
 use crate::job::{ImageRef, JobFile, Limits, check_supported};
 use crate::layers::LayerCache;
 use crate::outcome::{Exit, IdMode, JobOutcome, Usage};
+use crate::room::{Room, Rooms};
 use crate::runs::{Course, Run, Runs};
 use crate::secrets::{self, Confidential};
-use crate::store::{JobDir, Slot, Store};
+use crate::store::{JobDir, Store};
 use crate::supervise::Finished;
 use crate::unpack::UnpackLimits;
 use crate::user;
@@ -37,6 +38,8 @@ const JAILER_DIR: &str = "/usr/lib/assay";
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 /// Host name in every job: nothing to tell jobs or nodes apart by.
 const HOSTNAME: &str = "job";
+/// What the kernel kills by.
+const SIGKILL: i32 = rustix::process::Signal::KILL.as_raw();
 /// Open files per process.
 const OPEN_FILES: u64 = 65_536;
 
@@ -54,8 +57,13 @@ pub struct SandboxConfig {
     /// Jobs at a time.
     pub slots: u32,
     /// cgroup v2 directory that is ours alone, below which each job gets one.
-    /// `None`: this process's own.
+    /// `None`: this process's own cgroup if it was delegated to it; it is then
+    /// divided, and every process in it moves to a leaf.
     pub cgroup_parent: Option<PathBuf>,
+    /// Processors that no job may use, a list like `0-1,4`; empty for none.
+    pub reserved_cpus: String,
+    /// What a job may do to the disk of the state directory.
+    pub io: IoLimits,
     /// Bytes kept of standard output and of standard error.
     pub log_bytes: u64,
     /// Bytes of one job's inputs, all together.
@@ -74,6 +82,8 @@ impl SandboxConfig {
             id_base: 0x7000_0000,
             slots: 64,
             cgroup_parent: None,
+            reserved_cpus: String::new(),
+            io: IoLimits::default(),
             log_bytes: 1 << 20,
             input_bytes: 64 << 30,
             unpack: UnpackLimits::default(),
@@ -99,6 +109,7 @@ pub struct Sandbox {
     config: SandboxConfig,
     jailer: PathBuf,
     store: Store,
+    rooms: Rooms,
     cache: LayerCache,
 }
 
@@ -113,11 +124,9 @@ impl Sandbox {
             .map_err(SandboxError::state(&config.state_dir, "make absolute"))?;
         let config = SandboxConfig { state_dir, ..config };
         let store = Store::open(&config.state_dir)?;
-        if let Some(parent) = &config.cgroup_parent {
-            clear_cgroups(&store, parent, config.slots)?;
-        }
+        let rooms = Rooms::open(&store, &config)?;
         let cache = LayerCache::new(store.layers(), config.unpack);
-        Ok(Self { config, jailer, store, cache })
+        Ok(Self { config, jailer, store, rooms, cache })
     }
 
     /// Runs one job to its end, restarts included, or until `cancel` is set, and collects its
@@ -139,10 +148,10 @@ impl Sandbox {
         let secrets = secrets::planned(job, secrets)?;
         let image = self.image(job)?;
         let layers = self.cache.provide(&image)?;
-        let slot = self.store.take_slot(self.config.slots)?;
+        let room = self.rooms.take(&self.store)?;
         let mut dir = self.store.new_job(&job.digest())?;
         events(Event::Started { id: dir.id.clone(), dir: dir.path.clone() });
-        let mut plan = Confidential(self.plan(job, &image, layers, &slot, &dir)?);
+        let mut plan = Confidential(self.plan(job, &image, layers, &room, &dir)?);
         plan.0.secrets = secrets;
         plan.0.binds = inputs::bring(job, &dir.path, &self.config.state_dir, self.config.input_bytes)?;
         let checkpoint = Checkpoint::open(&self.config.state_dir, job)?;
@@ -154,7 +163,7 @@ impl Sandbox {
         let started_ms = monotonic_ms();
         let course = Course { job, dir: &dir.path, cancel, events };
         let runs = course
-            .run(&mut plan.0, &|plan| self.run_once(job, &slot, plan, &dir, cancel, checkpoint.as_ref()));
+            .run(&mut plan.0, &|plan| self.run_once(job, &room, plan, &dir, cancel, checkpoint.as_ref()));
         inputs::remove(&dir.path);
         let runs = runs?;
         let ended_ms = monotonic_ms();
@@ -180,19 +189,20 @@ impl Sandbox {
     fn run_once(
         &self,
         job: &JobFile,
-        slot: &Slot,
+        room: &Room<'_>,
         plan: &mut Plan,
         dir: &JobDir,
         cancel: &AtomicBool,
         checkpoint: Option<&Checkpoint>,
     ) -> Result<Run, SandboxError> {
-        let cgroup = self.make_cgroup(job, slot)?;
+        let cgroup = room.cgroup(&job.resources)?;
         plan.cgroup = cgroup.as_ref().map(|c| c.path().to_owned());
         let (finished, is_over) = watch::run(&self.jailer, plan, &dir.path, cancel, checkpoint)?;
         let report = &finished.report;
         let measured = Usage { cpu_us: report.cpu_us, max_rss_kib: report.max_rss_kib, ..Usage::default() };
-        let usage = cgroup.as_ref().map_or(measured, |cgroup| cgroup.usage(measured));
-        let exit = if is_over { Exit::Quota } else { exit_of(report)? };
+        let counted = cgroup.as_ref().map(Cgroup::account).unwrap_or_default();
+        let usage = counted.over(measured);
+        let exit = if is_over { Exit::Quota } else { exit_of(report, &counted)? };
         Ok(Run { finished, exit, usage })
     }
 
@@ -204,24 +214,12 @@ impl Sandbox {
         self.store.remove_job(id)
     }
 
-    fn make_cgroup(&self, job: &JobFile, slot: &Slot) -> Result<Option<Cgroup>, SandboxError> {
-        let name = cgroup_name(slot.number);
-        match (job.resources.limits, &self.config.cgroup_parent) {
-            (Limits::Cgroup, parent) => {
-                let parent = parent.clone().or_else(cgroup::own).unwrap_or_else(|| "/sys/fs/cgroup".into());
-                Cgroup::limited(&parent, &name, &job.resources).map(Some)
-            }
-            (Limits::Rlimit, Some(parent)) => Cgroup::bare(parent, &name).map(Some),
-            (Limits::Rlimit, None) => Ok(None),
-        }
-    }
-
     fn plan(
         &self,
         job: &JobFile,
         image: &Image,
         layers: Vec<PathBuf>,
-        slot: &Slot,
+        room: &Room<'_>,
         dir: &JobDir,
     ) -> Result<Plan, SandboxError> {
         let (uid, gid) = user::resolve(&image.config.user, &layers)?;
@@ -233,7 +231,7 @@ impl Sandbox {
             version: PLAN_VERSION,
             supervisor: std::process::id(),
             layers,
-            ids: self.ids(slot),
+            ids: room.ids(),
             uid,
             gid,
             argv,
@@ -255,33 +253,6 @@ impl Sandbox {
             secrets: vec![],
         })
     }
-
-    fn ids(&self, slot: &Slot) -> Ids {
-        match rustix::process::geteuid().is_root() {
-            true => {
-                Ids::Range { base: self.config.id_base.saturating_add(slot.number.saturating_mul(ID_RANGE)) }
-            }
-            false => Ids::Single {},
-        }
-    }
-}
-
-fn cgroup_name(slot: u32) -> String {
-    format!("assay-job-{slot}")
-}
-
-/// Removes cgroups of slots that nobody holds.
-fn clear_cgroups(store: &Store, parent: &Path, slots: u32) -> Result<(), SandboxError> {
-    for number in 0..slots {
-        let path = parent.join(cgroup_name(number));
-        if !path.exists() {
-            continue;
-        }
-        if let Some(_held) = store.try_slot(number)? {
-            cgroup::remove_leftover(&path);
-        }
-    }
-    Ok(())
 }
 
 fn monotonic_ms() -> u64 {
@@ -323,8 +294,10 @@ fn rlimits(job: &JobFile) -> Rlimits {
     }
 }
 
-fn exit_of(report: &Report) -> Result<Exit, SandboxError> {
+fn exit_of(report: &Report, account: &Account) -> Result<Exit, SandboxError> {
     match &report.end {
+        // The whole cgroup is killed at once, our first process with it.
+        End::Signaled(SIGKILL) if account.ran_out_of_memory() => Ok(Exit::OutOfMemory),
         End::Exited(code) => Ok(Exit::Code(*code)),
         End::Signaled(signal) => Ok(Exit::Signal(*signal)),
         End::TimedOut => Ok(Exit::TimedOut),
