@@ -15,3 +15,4 @@
 pub mod plan;
 /// The report: how the job ended, one line of JSON on standard output.
 pub mod report;
+pub mod ring;

@@ -9,6 +9,8 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ring::CAPACITY_MAX;
+
 /// The only version of the plan that this jailer accepts.
 pub const PLAN_VERSION: u32 = 2;
 /// Most bytes of JSON in one plan.
@@ -47,7 +49,7 @@ pub struct Logs {
     pub stdout: PathBuf,
     /// File for standard error; must not exist.
     pub stderr: PathBuf,
-    /// Bytes kept of each; the rest is read and dropped, so that a chatty job
+    /// Bytes kept of each, the last ([`crate::ring`]), so that a chatty job
     /// neither fills the disk nor blocks.
     pub limit_bytes: u64,
 }
@@ -200,6 +202,7 @@ impl Plan {
         check(self.cwd.starts_with('/'), "cwd", "must be absolute")?;
         check(self.outputs.iter().all(|o| is_plain_absolute(o)), "outputs", "must be plain absolute paths")?;
         check(self.timeout_ms > 0, "timeout_ms", "must not be zero")?;
+        check(self.logs.limit_bytes <= CAPACITY_MAX, "logs", "must keep at most 1 GiB")?;
         self.validate_binds()?;
         self.validate_secrets()
     }
@@ -312,6 +315,7 @@ mod tests {
         assert_eq!(broken(|p| p.cwd = "tmp".into()), "cwd");
         assert_eq!(broken(|p| p.outputs.push("/a/../b".into())), "outputs");
         assert_eq!(broken(|p| p.timeout_ms = 0), "timeout_ms");
+        assert_eq!(broken(|p| p.logs.limit_bytes = CAPACITY_MAX + 1), "logs");
         for target in ["/proc/x", "/dev", "/run", "/run/secrets/a", "relative", "/a/../b"] {
             assert_eq!(broken(|p| p.binds[0].target = target.into()), "binds", "{target}");
         }

@@ -201,8 +201,8 @@ impl Job {
             wall_us: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
             cpu_us: usage.as_ref().map_or(0, cpu_us),
             max_rss_kib: usage.map_or(0, |u| u64::try_from(u.max_rss()).unwrap_or(0)),
-            stdout_bytes: self.stdout.seen,
-            stderr_bytes: self.stderr.seen,
+            stdout_bytes: self.stdout.seen(),
+            stderr_bytes: self.stderr.seen(),
         }
     }
 }

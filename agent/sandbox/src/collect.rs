@@ -10,6 +10,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use assay_jailer::ring;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
@@ -127,33 +128,18 @@ fn copy_hashing(mut from: impl Read, to: &mut impl Write, hash: &mut Sha256) -> 
     }
 }
 
-/// Hash, length and end of a log file that the jailer kept.
+/// Hash, length and end of a log that the jailer kept.
 pub(crate) fn summarize_log(path: &Path, written: u64) -> Result<LogSummary, SandboxError> {
-    let read = || -> io::Result<(u64, Sha256, Vec<u8>)> {
-        let mut hash = Sha256::new();
-        let mut tail = Tail(Vec::new());
-        let kept = copy_hashing(File::open(path)?, &mut tail, &mut hash)?;
-        Ok((kept, hash, tail.0))
-    };
-    let (kept, hash, tail) = read().map_err(SandboxError::state(path, "read log"))?;
-    let tail = String::from_utf8_lossy(&tail).into_owned();
-    Ok(LogSummary { written, kept, sha256: hash.finalize().into(), tail })
-}
-
-/// A sink that keeps the last [`TAIL_BYTES`].
-struct Tail(Vec<u8>);
-
-impl Write for Tail {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.extend_from_slice(bytes);
-        let excess = self.0.len().saturating_sub(TAIL_BYTES);
-        self.0.drain(..excess);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    let kept =
+        File::open(path).and_then(|file| ring::read(&file)).map_err(SandboxError::state(path, "read log"))?;
+    let shown = kept.bytes.len().saturating_sub(TAIL_BYTES);
+    let tail = String::from_utf8_lossy(kept.bytes.get(shown..).unwrap_or_default()).into_owned();
+    Ok(LogSummary {
+        written,
+        kept: u64::try_from(kept.bytes.len()).unwrap_or(u64::MAX),
+        sha256: Sha256::digest(&kept.bytes).into(),
+        tail,
+    })
 }
 
 /// The name under which an absolute path inside the job is found below `out/`.
@@ -192,9 +178,11 @@ mod tests {
     #[test]
     fn a_tail_is_the_end() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), format!("{}end", "x".repeat(10_000))).unwrap();
+        let mut ring = ring::Writer::create(file.reopen().unwrap(), 10_000).unwrap();
+        ring.write(format!("{}end", "x".repeat(19_997)).as_bytes()).unwrap();
         let log = summarize_log(file.path(), 20_000).unwrap();
-        assert_eq!((log.kept, log.written, log.tail.len()), (10_003, 20_000, TAIL_BYTES));
+        assert_eq!((log.kept, log.written, log.tail.len()), (10_000, 20_000, TAIL_BYTES));
         assert!(log.tail.ends_with("xend"));
+        assert_eq!(log.sha256, <[u8; 32]>::from(Sha256::digest(format!("{}end", "x".repeat(9_997)))));
     }
 }

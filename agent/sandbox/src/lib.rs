@@ -43,6 +43,7 @@ mod stream;
 mod supervise;
 mod user;
 
+pub use assay_jailer::ring;
 pub use error::SandboxError;
 pub use job::JobFile;
 pub use outcome::{Exit, JobOutcome};

@@ -2,10 +2,11 @@
 
 use std::{
     fs::{self, DirEntry, File},
-    io,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
+use assay_sandbox::ring;
 use serde::Serialize;
 
 use super::{
@@ -189,8 +190,9 @@ fn show(row: &JobRow, json: bool) -> Result<u8, CliError> {
 fn logs(config: &Config, row: &JobRow, stderr: bool) -> Result<u8, CliError> {
     let path = directory(&config.node.sandbox_dir().join("jobs"), &row.job);
     let path = path.join(if stderr { "stderr" } else { "stdout" });
-    let mut log = File::open(&path).map_err(|source| CliError::ReadLog { path, source })?;
-    match io::copy(&mut log, &mut io::stdout().lock()) {
+    let log = File::open(&path).and_then(|file| ring::read(&file));
+    let log = log.map_err(|source| CliError::ReadLog { path, source })?;
+    match io::stdout().lock().write_all(&log.bytes) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CliError::Print(error)),
         _ => Ok(0),
     }
