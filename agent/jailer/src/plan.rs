@@ -10,11 +10,12 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 use crate::ring::CAPACITY_MAX;
+use crate::wall::Wall;
 
 /// The only version of the plan that this jailer accepts.
 pub const PLAN_VERSION: u32 = 2;
 /// Most bytes of JSON in one plan.
-pub const PLAN_MAX: usize = 1 << 20;
+pub const PLAN_MAX: usize = 12 << 20;
 /// Most image layers: `lowerdir=` of so many one- and two-digit names fits the
 /// 255 bytes that `fsconfig(2)` takes as one string.
 pub const LAYERS_MAX: usize = 64;
@@ -157,6 +158,9 @@ pub struct Plan {
     pub binds: Vec<Bind>,
     /// Secrets.
     pub secrets: Vec<Secret>,
+    /// Walls that a test leaves out.
+    #[cfg(feature = "broken-walls")]
+    pub without: Vec<Wall>,
 }
 
 /// A plan that breaks a rule.
@@ -185,6 +189,20 @@ pub fn is_plain_absolute(path: &str) -> bool {
 }
 
 impl Plan {
+    /// True unless a test leaves this wall out.
+    #[must_use]
+    #[cfg(feature = "broken-walls")]
+    pub fn keeps(&self, wall: Wall) -> bool {
+        !self.without.contains(&wall)
+    }
+
+    /// True: every wall is put up.
+    #[must_use]
+    #[cfg(not(feature = "broken-walls"))]
+    pub fn keeps(&self, _wall: Wall) -> bool {
+        true
+    }
+
     /// Checks every rule that the types cannot express.
     ///
     /// # Errors
@@ -279,6 +297,8 @@ mod tests {
             cgroup: None,
             binds: vec![Bind { source: "/in".into(), target: "/in".into(), writable: false }],
             secrets: vec![Secret { name: "key".into(), value_hex: "00ff".into() }],
+            #[cfg(feature = "broken-walls")]
+            without: vec![],
         }
     }
 

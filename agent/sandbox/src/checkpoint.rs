@@ -88,14 +88,6 @@ impl Checkpoint {
         Ok(())
     }
 
-    /// Lets this owner, as the file system knows it, write to it.
-    ///
-    /// # Errors
-    /// The kernel's.
-    pub(crate) fn give(&self, uid: u32, gid: u32) -> Result<(), SandboxError> {
-        tree::give(&self.dir, uid, gid).map_err(SandboxError::state(&self.place, "give to the job"))
-    }
-
     /// What the job sees.
     pub(crate) fn bind(&self) -> Bind {
         Bind { source: self.place.join("data"), target: self.target.clone(), writable: true }

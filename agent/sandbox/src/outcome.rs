@@ -95,7 +95,7 @@ pub struct Output {
 pub struct LogSummary {
     /// Bytes that the job wrote.
     pub written: u64,
-    /// Bytes of them that were kept: the first.
+    /// Bytes of them that were kept: the last.
     pub kept: u64,
     /// SHA-256 of the bytes that were kept.
     #[serde(with = "hex_digest")]

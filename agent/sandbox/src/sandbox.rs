@@ -156,8 +156,6 @@ impl Sandbox {
         plan.0.binds = inputs::bring(job, &dir.path, &self.config.state_dir, self.config.input_bytes)?;
         let checkpoint = Checkpoint::open(&self.config.state_dir, job)?;
         if let Some(checkpoint) = &checkpoint {
-            let (uid, gid) = outside(&plan.0);
-            checkpoint.give(uid, gid)?;
             plan.0.binds.push(checkpoint.bind());
         }
         let started_ms = monotonic_ms();
@@ -312,14 +310,6 @@ fn exit_of(report: &Report, account: &Account) -> Result<Exit, SandboxError> {
 fn reason(refusal: &assay_jailer::report::Refusal) -> String {
     let error = std::io::Error::from_raw_os_error(refusal.errno);
     format!("{} {}: {error}", refusal.stage, refusal.detail)
-}
-
-/// Ids of the job's user as the host's file systems know them.
-fn outside(plan: &Plan) -> (u32, u32) {
-    match plan.ids {
-        Ids::Range { base } => (base.saturating_add(plan.uid), base.saturating_add(plan.gid)),
-        Ids::Single {} => (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()),
-    }
 }
 
 /// The checkpoint's hash. It stays for the job's next run unless there is nothing to go on from.

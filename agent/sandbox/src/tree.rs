@@ -211,14 +211,6 @@ pub(crate) fn disk_usage(dir: &Dir) -> Option<u64> {
     }
 }
 
-/// Gives everything in a tree, and its top, to another owner.
-pub(crate) fn give(dir: &Dir, uid: u32, gid: u32) -> io::Result<()> {
-    use rustix::fs::{AtFlags, Gid, Uid, chownat, fchown};
-    let (uid, gid) = (Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid)));
-    fchown(dir, uid, gid)?;
-    walk(dir, &mut |entry| Ok(chownat(entry.dir, entry.name, uid, gid, AtFlags::SYMLINK_NOFOLLOW)?))
-}
-
 /// Whether two descriptors are of one file.
 pub(crate) fn is_same(a: &File, b: &File) -> io::Result<bool> {
     let (a, b) = (a.metadata()?, b.metadata()?);
