@@ -37,6 +37,21 @@ pub enum SandboxError {
         /// Where they were looked for.
         parent: PathBuf,
     },
+    /// The job wants cgroup limits and no cgroup is ours to divide.
+    #[error(
+        "{reason}: set limits = \"rlimit\" in [job.resources] for development, or run it in a cgroup of \
+         its own, as the systemd unit does (systemd-run --scope --property=Delegate=yes ...)"
+    )]
+    NoPlace {
+        /// Why, in words.
+        reason: &'static str,
+    },
+    /// Every processor is reserved.
+    #[error("no processor is left for jobs: reserve fewer")]
+    NoCpus,
+    /// A list of processors is not one.
+    #[error("reserved processors {0:?} are not a list like \"0-1,4\"")]
+    ReservedCpus(String),
     /// A cgroup file could not be read or written.
     #[error("cgroup {path}")]
     Cgroup {
@@ -117,6 +132,38 @@ pub enum SandboxError {
     /// The jailer refused: this machine cannot confine the job.
     #[error("the job could not be confined")]
     Confine(#[source] Refusal),
+    /// An input is not what the job file says, or not one that it may name.
+    #[error("input {path} {rule}")]
+    Input {
+        /// Its path on the node.
+        path: PathBuf,
+        /// What is wrong with it.
+        rule: &'static str,
+    },
+    /// An input could not be read.
+    #[error("input {path}")]
+    ReadInput {
+        /// Its path on the node.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The secrets that were opened are not those of the job.
+    #[error("the job's secrets were not opened: they are sealed to a running session of this node")]
+    Secrets,
+    /// Another run of the same job uses its checkpoint.
+    #[error("another run of this job has its checkpoint")]
+    CheckpointBusy,
+    /// The disk lacks what the job may fill.
+    #[error("{what} needs {needed} bytes on the disk and {left} are left")]
+    NoRoom {
+        /// Which part of the job.
+        what: &'static str,
+        /// Bytes that have to be free, the agent's reserve included.
+        needed: u64,
+        /// Bytes that are.
+        left: u64,
+    },
     /// The job's outputs could not be collected.
     #[error("output {path}")]
     Collect {

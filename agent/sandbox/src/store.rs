@@ -6,7 +6,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::os::unix::fs::{DirBuilderExt, FileExt};
 use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
@@ -24,12 +24,29 @@ pub(crate) struct Store {
     root: PathBuf,
 }
 
-/// A slot: one id range, one name below the cgroup parent.
+/// A slot: the lock on one id range and on the cgroups of one number.
 #[derive(Debug)]
 pub(crate) struct Slot {
     /// Number from 0.
     pub(crate) number: u32,
-    _lock: File,
+    lock: File,
+}
+
+/// What the file of a slot says once nothing of its last job is left.
+const CLEAN: &[u8] = b"clean";
+
+impl Slot {
+    /// True if its last holder saw to it that nothing of its job was left.
+    pub(crate) fn is_clean(&self) -> bool {
+        let mut word = [0; CLEAN.len()];
+        self.lock.read_exact_at(&mut word, 0).is_ok() && word == CLEAN
+    }
+
+    /// Says whether anything may be left of a job in this slot.
+    pub(crate) fn mark(&self, clean: bool) -> io::Result<()> {
+        self.lock.set_len(0)?;
+        if clean { self.lock.write_all_at(CLEAN, 0) } else { Ok(()) }
+    }
 }
 
 /// The directory of a job that is running.
@@ -49,7 +66,7 @@ fn make_private(path: &Path) -> Result<(), SandboxError> {
 
 /// Locks a file, making it if needed; `None` if somebody else holds it.
 fn try_lock(path: &Path) -> io::Result<Option<File>> {
-    let file = OpenOptions::new().create(true).truncate(false).write(true).open(path)?;
+    let file = OpenOptions::new().create(true).truncate(false).read(true).write(true).open(path)?;
     match flock(&file, FlockOperation::NonBlockingLockExclusive) {
         Ok(()) => Ok(Some(file)),
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
@@ -67,6 +84,11 @@ impl Store {
         let store = Self { root };
         store.clear_leftovers()?;
         Ok(store)
+    }
+
+    /// The state directory itself, absolute.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Directory of the layer cache.
@@ -105,24 +127,11 @@ impl Store {
         Ok(())
     }
 
-    /// Takes the first free slot of `count`.
-    ///
-    /// # Errors
-    /// [`SandboxError::Busy`] if there is none.
-    pub(crate) fn take_slot(&self, count: u32) -> Result<Slot, SandboxError> {
-        for number in 0..count {
-            if let Some(slot) = self.try_slot(number)? {
-                return Ok(slot);
-            }
-        }
-        Err(SandboxError::Busy { slots: count })
-    }
-
     /// Takes one slot, if it is free.
     pub(crate) fn try_slot(&self, number: u32) -> Result<Option<Slot>, SandboxError> {
         let path = self.root.join("slots").join(number.to_string());
         let lock = try_lock(&path).map_err(SandboxError::state(&path, "lock"))?;
-        Ok(lock.map(|lock| Slot { number, _lock: lock }))
+        Ok(lock.map(|lock| Slot { number, lock }))
     }
 
     /// Makes a directory for a new job, named after its digest and how often it was run.
@@ -210,11 +219,22 @@ mod tests {
     fn slots_are_exclusive() {
         let root = tempfile::tempdir().unwrap();
         let store = Store::open(root.path()).unwrap();
-        let first = store.take_slot(2).unwrap();
-        let second = Store::open(root.path()).unwrap().take_slot(2).unwrap();
-        assert_eq!((first.number, second.number), (0, 1));
-        assert!(matches!(store.take_slot(2), Err(SandboxError::Busy { slots: 2 })));
+        let first = store.try_slot(0).unwrap().unwrap();
+        assert!(Store::open(root.path()).unwrap().try_slot(0).unwrap().is_none());
+        assert_eq!(store.try_slot(1).unwrap().unwrap().number, 1);
         drop(first);
-        assert_eq!(store.take_slot(2).unwrap().number, 0);
+        assert!(store.try_slot(0).unwrap().is_some());
+    }
+
+    #[test]
+    fn a_slot_is_clean_only_when_its_last_holder_said_so() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(root.path()).unwrap();
+        let slot = || store.try_slot(0).unwrap().unwrap();
+        assert!(!slot().is_clean());
+        slot().mark(true).unwrap();
+        assert!(slot().is_clean());
+        slot().mark(false).unwrap();
+        assert!(!slot().is_clean());
     }
 }

@@ -1,0 +1,440 @@
+//! Where jobs may have cgroups, and the way there.
+//!
+//! A cgroup that hands controllers to its children must hold no process itself
+//! ("No Internal Process Constraint"; the hierarchy's root is exempt). So the
+//! supervisor's own cgroup, delegated to it by systemd, is divided in two:
+//!
+//! ```text
+//! assay-core.service/          delegated: cgroup.subtree_control is ours to write
+//! ├── core/                    the supervisor and whatever it has started
+//! └── jobs/TAG-SLOT-PID-RUN/   one per run of a job
+//! ```
+//!
+//! A cgroup that nobody delegated is not touched: it has another writer
+//! (systemd's CGROUP_DELEGATION document).
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use rustix::fs::getxattr;
+use sha2::{Digest, Sha256};
+
+use super::support::{EXTRA, NEEDED, controllers, lacking};
+use super::{Bounds, Cgroup, Share, cpus, error, remove, set, write};
+use crate::error::SandboxError;
+use crate::job::Resources;
+
+/// Leaf for the supervisor below a delegated cgroup.
+const SUPERVISOR: &str = "core";
+/// Parent of the jobs' cgroups below a delegated cgroup.
+const JOBS: &str = "jobs";
+/// The same below the root of a hierarchy.
+const JOBS_OF_ROOT: &str = "assay";
+/// Marks of a delegated cgroup: systemd sets the first from version 251 on, the second before.
+const MARKS: [&str; 2] = ["user.delegate", "trusted.delegate"];
+/// How often what another process is changing at the same moment is tried again.
+const TRIES: usize = 16;
+
+/// A place for jobs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Place {
+    /// Directory that the caller says is ours alone.
+    Given(PathBuf),
+    /// The hierarchy's root, on a machine without systemd.
+    Root(PathBuf),
+    /// A cgroup that was delegated to us.
+    Delegated(PathBuf),
+}
+
+impl Place {
+    /// The cgroup whose controllers can be handed on.
+    pub(super) fn base(&self) -> &Path {
+        match self {
+            Self::Given(path) | Self::Root(path) | Self::Delegated(path) => path,
+        }
+    }
+
+    fn jobs(&self) -> PathBuf {
+        match self {
+            Self::Given(path) => path.clone(),
+            Self::Root(path) => path.join(JOBS_OF_ROOT),
+            Self::Delegated(path) => path.join(JOBS),
+        }
+    }
+
+    /// The place of this process, if it has one.
+    ///
+    /// # Errors
+    /// [`SandboxError::NoPlace`] with the reason.
+    pub(super) fn find() -> Result<Self, SandboxError> {
+        let read = |path: &str| fs::read_to_string(path).unwrap_or_default();
+        let no_place = |reason| SandboxError::NoPlace { reason };
+        let mount = hierarchy(&read("/proc/self/mountinfo"))
+            .ok_or_else(|| no_place("no cgroup v2 hierarchy is mounted"))?;
+        let own = mount
+            .own(&read("/proc/self/cgroup"))
+            .ok_or_else(|| no_place("this process is outside of the mounted cgroup v2 hierarchy"))?;
+        Self::of(&own).ok_or_else(|| no_place("this process's cgroup is not delegated to it"))
+    }
+
+    /// The place of a process whose cgroup is `own`.
+    fn of(own: &Path) -> Option<Self> {
+        // Only the root of a hierarchy has no type (Core Interface Files).
+        if !own.join("cgroup.type").exists() {
+            return Some(Self::Root(own.to_owned()));
+        }
+        let above = own.parent().filter(|_| own.ends_with(SUPERVISOR));
+        let delegated = [Some(own), above].into_iter().flatten().find(|dir| is_delegated(dir));
+        delegated.map(|dir| Self::Delegated(dir.to_owned()))
+    }
+}
+
+/// A mounted cgroup v2 hierarchy.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Mount {
+    /// Where it is mounted.
+    pub(super) point: PathBuf,
+    /// Which of its directories is mounted there.
+    root: PathBuf,
+}
+
+impl Mount {
+    /// Directory of the cgroup that a `/proc/PID/cgroup` names.
+    fn own(&self, groups: &str) -> Option<PathBuf> {
+        let path = groups.lines().find_map(|line| line.strip_prefix("0::"))?;
+        let below = Path::new(path).strip_prefix(&self.root).ok()?;
+        let is_plain = below.components().all(|part| matches!(part, std::path::Component::Normal(_)));
+        // A relative path may be empty, and joining that would end in a slash.
+        is_plain.then(|| match below.as_os_str().is_empty() {
+            true => self.point.clone(),
+            false => self.point.join(below),
+        })
+    }
+}
+
+/// The hierarchy of a `mountinfo` (`proc_pid_mountinfo(5)`).
+pub(super) fn hierarchy(mounts: &str) -> Option<Mount> {
+    let mount = |line: &str| {
+        let (before, after) = line.split_once(" - ")?;
+        let mut fields = before.split(' ').skip(3);
+        let (root, point) = (fields.next()?, fields.next()?);
+        after.starts_with("cgroup2 ").then(|| Mount { point: point.into(), root: root.into() })
+    };
+    mounts.lines().find_map(mount)
+}
+
+fn is_delegated(dir: &Path) -> bool {
+    let mut value = [0; 2];
+    MARKS.into_iter().any(|mark| getxattr(dir, mark, &mut value) == Ok(1) && value.first() == Some(&b'1'))
+}
+
+/// The cgroups of one state directory's jobs.
+#[derive(Debug)]
+pub(crate) struct Tree {
+    place: Place,
+    jobs: PathBuf,
+    tag: String,
+    runs: AtomicU64,
+}
+
+impl Tree {
+    /// The place for the jobs of the state directory `state`: `given`, or this process's own.
+    ///
+    /// # Errors
+    /// If there is none, or it cannot be divided.
+    pub(crate) fn open(given: Option<&Path>, state: &Path) -> Result<Self, SandboxError> {
+        let place = given.map_or_else(Place::find, |path| Ok(Place::Given(path.to_owned())))?;
+        Self::at(place, state)
+    }
+
+    fn at(place: Place, state: &Path) -> Result<Self, SandboxError> {
+        let state = fs::canonicalize(state).map_err(SandboxError::state(state, "resolve"))?;
+        let digest = Sha256::digest(state.as_os_str().as_encoded_bytes());
+        let tag = hex::encode(digest).chars().take(12).collect();
+        if let Place::Delegated(base) = &place {
+            vacate(base)?;
+        }
+        Ok(Self { jobs: place.jobs(), place, tag, runs: AtomicU64::new(0) })
+    }
+
+    /// Removes the cgroups of a slot, with everything in them. True if none is left.
+    pub(crate) fn clear(&self, slot: u32) -> bool {
+        self.cgroups().into_iter().filter(|(of, _)| *of == slot).all(|(_, path)| remove(&path))
+    }
+
+    /// Slots of which there are cgroups.
+    pub(crate) fn slots(&self) -> Vec<u32> {
+        self.cgroups().into_iter().map(|(slot, _)| slot).collect()
+    }
+
+    fn cgroups(&self) -> Vec<(u32, PathBuf)> {
+        // Nobody has made the directory yet, or the last one has removed it.
+        let Ok(entries) = fs::read_dir(&self.jobs) else { return vec![] };
+        let slot =
+            |name: &str| name.strip_prefix(&self.tag)?.strip_prefix('-')?.split('-').next()?.parse().ok();
+        entries.flatten().filter_map(|e| Some((slot(e.file_name().to_str()?)?, e.path()))).collect()
+    }
+
+    /// A cgroup without limits. Its name was never used before: the kernel kills
+    /// whatever is born into a cgroup that was killed.
+    ///
+    /// # Errors
+    /// What the kernel refused.
+    pub(crate) fn bare(&self, slot: u32) -> Result<Cgroup, SandboxError> {
+        self.make(slot, |_| Ok(()), Cgroup::bare)
+    }
+
+    /// A cgroup with every limit.
+    ///
+    /// # Errors
+    /// [`SandboxError::NoControllers`] where this machine cannot limit; else what the kernel refused.
+    pub(crate) fn limited(
+        &self,
+        slot: u32,
+        resources: &Resources,
+        share: &Share,
+    ) -> Result<Cgroup, SandboxError> {
+        self.make(slot, Self::hand_on_controllers, |path| {
+            let cpus = self.cpus(&share.reserved)?;
+            Cgroup::limited(path, &Bounds { resources, cpus: &cpus, disk: share.disk, io: share.io })
+        })
+    }
+
+    /// A path that no cgroup of this slot has had before.
+    pub(crate) fn path_of_next(&self, slot: u32) -> PathBuf {
+        let run = self.runs.fetch_add(1, Ordering::Relaxed);
+        self.jobs.join(format!("{}-{slot}-{}-{run}", self.tag, std::process::id()))
+    }
+
+    fn make(
+        &self,
+        slot: u32,
+        prepare: impl Fn(&Self) -> Result<(), SandboxError>,
+        make: impl Fn(PathBuf) -> Result<Cgroup, SandboxError>,
+    ) -> Result<Cgroup, SandboxError> {
+        let path = self.path_of_next(slot);
+        let mut made =
+            Err(SandboxError::Cgroup { path: self.jobs.clone(), source: io::ErrorKind::NotFound.into() });
+        for _ in 0..TRIES {
+            fs::create_dir_all(&self.jobs).map_err(error(&self.jobs))?;
+            made = prepare(self).and_then(|()| make(path.clone()));
+            // Another supervisor, the last one in it, has just removed the directory.
+            if !matches!(&made, Err(SandboxError::Cgroup { source, .. })
+                if source.kind() == io::ErrorKind::NotFound && !self.jobs.exists())
+            {
+                break;
+            }
+        }
+        made
+    }
+
+    /// Processors that jobs may use, all but `reserved`.
+    ///
+    /// # Errors
+    /// If none is left, or the kernel does not say which there are.
+    fn cpus(&self, reserved: &BTreeSet<u32>) -> Result<BTreeSet<u32>, SandboxError> {
+        let path = self.place.base().join("cpuset.cpus.effective");
+        let text = fs::read_to_string(&path).map_err(error(&path))?;
+        let all = cpus::parse(&text).ok_or_else(|| error(&path)(io::ErrorKind::InvalidData.into()))?;
+        let left: BTreeSet<u32> = all.difference(reserved).copied().collect();
+        if left.is_empty() {
+            return Err(SandboxError::NoCpus);
+        }
+        Ok(left)
+    }
+
+    /// Enables every controller for the jobs' cgroups.
+    fn hand_on_controllers(&self) -> Result<(), SandboxError> {
+        let handed = controllers(&self.jobs.join("cgroup.subtree_control"));
+        if lacking(&handed, &NEEDED).is_empty() {
+            return Ok(());
+        }
+        let there = controllers(&self.place.base().join("cgroup.controllers"));
+        let missing = lacking(&there, &NEEDED);
+        if !missing.is_empty() {
+            return Err(SandboxError::NoControllers {
+                missing: missing.join(", "),
+                parent: self.place.base().to_owned(),
+            });
+        }
+        // From the top down: a cgroup can hand on only what it was given.
+        let steps: &[&Path] =
+            if self.jobs == self.place.base() { &[&self.jobs] } else { &[self.place.base(), &self.jobs] };
+        for step in steps {
+            let control = step.join("cgroup.subtree_control");
+            NEEDED.iter().try_for_each(|name| write(&control, &format!("+{name}")))?;
+            for name in EXTRA.iter().filter(|name| there.iter().any(|t| t == *name)) {
+                // What these would set to nothing is out of a job's reach by other walls, too.
+                if let Err(refusal) = set(&control, &format!("+{name}")) {
+                    log::warn!("cgroup controller {name} cannot be handed to jobs: {refusal}");
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        if matches!(self.place, Place::Root(_)) {
+            // Stays as long as another supervisor has a job in it.
+            let _ = fs::remove_dir(&self.jobs);
+        }
+    }
+}
+
+/// Moves every process of a delegated cgroup to its leaf for the supervisor.
+fn vacate(base: &Path) -> Result<(), SandboxError> {
+    let (procs, leaf) = (base.join("cgroup.procs"), base.join(SUPERVISOR));
+    for _ in 0..TRIES {
+        let pids = fs::read_to_string(&procs).map_err(error(&procs))?;
+        if pids.trim().is_empty() {
+            return Ok(());
+        }
+        fs::create_dir_all(&leaf).map_err(error(&leaf))?;
+        for pid in pids.lines() {
+            match write(&leaf.join("cgroup.procs"), pid) {
+                // It has ended in the meantime.
+                Err(SandboxError::Cgroup { source, .. }) if source.raw_os_error() == Some(ESRCH) => {}
+                other => other?,
+            }
+        }
+    }
+    Err(error(&procs)(io::ErrorKind::ResourceBusy.into()))
+}
+
+/// No such process.
+const ESRCH: i32 = rustix::io::Errno::SRCH.raw_os_error();
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn finds_the_unified_hierarchy() {
+        let v1 = "48 47 0:29 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu";
+        let line = "57 47 0:38 / /sys/fs/cgroup/unified rw,relatime shared:9 - cgroup2 cgroup2 rw";
+        let mount = Mount { point: "/sys/fs/cgroup/unified".into(), root: "/".into() };
+        assert_eq!(hierarchy(&format!("{v1}\n{line}\n")), Some(mount));
+        assert_eq!(hierarchy(v1), None);
+    }
+
+    #[test]
+    fn finds_its_own_cgroup_below_what_is_mounted() {
+        let mount = |root: &str| Mount { point: "/cg".into(), root: root.into() };
+        let own = |root, groups: &str| mount(root).own(groups);
+        assert_eq!(own("/", "1:cpu:/x\n0::/\n"), Some("/cg".into()));
+        assert_eq!(own("/", "0::/system.slice/a.service\n"), Some("/cg/system.slice/a.service".into()));
+        assert_eq!(own("/pod", "0::/pod/a\n"), Some("/cg/a".into()));
+        assert_eq!(own("/pod", "0::/other\n"), None);
+        assert_eq!(own("/", "0::/../x\n"), None);
+        assert_eq!(own("/", "1:cpu:/x\n"), None);
+    }
+
+    #[test]
+    fn an_undelegated_cgroup_is_no_place() {
+        let dir = tempfile::tempdir().unwrap();
+        let own = dir.path().join("session.scope");
+        fs::create_dir(&own).unwrap();
+        assert_eq!(Place::of(&own), Some(Place::Root(own.clone())));
+        fs::write(own.join("cgroup.type"), "domain\n").unwrap();
+        assert_eq!(Place::of(&own), None);
+    }
+
+    #[test]
+    fn a_delegated_cgroup_is_one_from_itself_and_from_its_leaf() {
+        let Some(unit) = delegated("1") else { return };
+        assert_eq!(Place::of(unit.path()), Some(Place::Delegated(unit.path().to_owned())));
+        let leaf = unit.path().join(SUPERVISOR);
+        fs::create_dir(&leaf).unwrap();
+        fs::write(leaf.join("cgroup.type"), "domain\n").unwrap();
+        assert_eq!(Place::of(&leaf), Some(Place::Delegated(unit.path().to_owned())));
+        let other = unit.path().join("other");
+        fs::create_dir(&other).unwrap();
+        fs::write(other.join("cgroup.type"), "domain\n").unwrap();
+        assert_eq!(Place::of(&other), None);
+        let Some(undelegated) = delegated("0") else { return };
+        assert_eq!(Place::of(undelegated.path()), None);
+    }
+
+    fn delegated(mark: &str) -> Option<tempfile::TempDir> {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("cgroup.type"), "domain\n").unwrap();
+        let flags = rustix::fs::XattrFlags::empty();
+        let set = MARKS
+            .into_iter()
+            .any(|name| rustix::fs::setxattr(dir.path(), name, mark.as_bytes(), flags).is_ok());
+        if !set {
+            eprintln!("SKIPPED: no extended attributes in {}", dir.path().display());
+        }
+        set.then_some(dir)
+    }
+
+    #[test]
+    fn a_machine_without_controllers_is_told_which() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("cgroup.controllers"), "hugetlb pids cpuset\n").unwrap();
+        let tree = Tree::at(Place::Given(dir.path().to_owned()), dir.path()).unwrap();
+        let refusal = tree.hand_on_controllers().unwrap_err();
+        let SandboxError::NoControllers { missing, .. } = &refusal else { panic!("{refusal}") };
+        assert_eq!(missing, "cpu, io, memory");
+        assert!(refusal.to_string().contains("limits = \"rlimit\""));
+    }
+
+    #[test]
+    fn controllers_are_handed_on_from_the_top() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("cgroup.controllers"), "cpuset cpu io memory hugetlb pids\n").unwrap();
+        let tree = Tree::at(Place::Root(dir.path().to_owned()), dir.path()).unwrap();
+        fs::create_dir(&tree.jobs).unwrap();
+        for step in [dir.path(), &tree.jobs] {
+            fs::write(step.join("cgroup.subtree_control"), "").unwrap();
+        }
+        tree.hand_on_controllers().unwrap();
+        for step in [dir.path(), &tree.jobs] {
+            // In a plain file each word is written over the last.
+            assert_eq!(fs::read_to_string(step.join("cgroup.subtree_control")).unwrap(), "+hugetlb");
+        }
+    }
+
+    #[test]
+    fn reserved_processors_are_left_out() {
+        let dir = tempfile::tempdir().unwrap();
+        let tree = Tree::at(Place::Given(dir.path().to_owned()), dir.path()).unwrap();
+        assert!(matches!(tree.cpus(&[].into()), Err(SandboxError::Cgroup { .. })));
+        fs::write(dir.path().join("cpuset.cpus.effective"), "0-3\n").unwrap();
+        assert_eq!(tree.cpus(&[].into()).unwrap(), [0, 1, 2, 3].into());
+        assert_eq!(tree.cpus(&[0, 9].into()).unwrap(), [1, 2, 3].into());
+        assert!(matches!(tree.cpus(&[0, 1, 2, 3].into()), Err(SandboxError::NoCpus)));
+    }
+
+    #[test]
+    fn cgroups_are_known_by_state_directory_and_slot() {
+        let (dir, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let tree = Tree::at(Place::Given(dir.path().to_owned()), dir.path()).unwrap();
+        let stranger = Tree::at(Place::Given(dir.path().to_owned()), other.path()).unwrap();
+        for name in [format!("{}-3-9-0", tree.tag), format!("{}-4-9-1", stranger.tag), "x-5-1-1".into()] {
+            fs::create_dir(dir.path().join(name)).unwrap();
+        }
+        assert_eq!((tree.slots(), stranger.slots()), (vec![3], vec![4]));
+        assert!(tree.clear(4));
+        assert_eq!(stranger.slots(), [4]);
+    }
+
+    #[test]
+    fn a_delegated_cgroup_is_vacated() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("cgroup.procs"), "").unwrap();
+        vacate(dir.path()).unwrap();
+        assert!(!dir.path().join(SUPERVISOR).exists());
+        // A plain file never gets empty, as a cgroup that somebody keeps filling.
+        fs::write(dir.path().join("cgroup.procs"), "1\n2\n").unwrap();
+        fs::create_dir(dir.path().join(SUPERVISOR)).unwrap();
+        fs::write(dir.path().join("core/cgroup.procs"), "").unwrap();
+        assert!(matches!(vacate(dir.path()), Err(SandboxError::Cgroup { .. })));
+        assert_eq!(fs::read_to_string(dir.path().join("core/cgroup.procs")).unwrap(), "2");
+    }
+}
