@@ -32,7 +32,7 @@ pub(crate) fn cpu_bound(jailer: &Path) -> io::Result<()> {
     let job = JobFile::parse(job.as_bytes()).map_err(io::Error::other)?;
     let inside = || -> io::Result<Duration> {
         let start = Instant::now();
-        let ended = sandbox.run(&job, &AtomicBool::new(false)).map_err(io::Error::other)?;
+        let ended = sandbox.run(&job, &[], &AtomicBool::new(false), &|_| ()).map_err(io::Error::other)?;
         if ended.exit.is_success() { Ok(start.elapsed()) } else { Err(io::Error::other("the job failed")) }
     };
     inside()?;
