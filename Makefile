@@ -24,7 +24,7 @@ setup: ## Install what is missing
 .PHONY: jailer
 jailer: setup
 	@RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --release --package assay-jailer \
-	  --bin assay-jailer --target $(TRIPLE) --target-dir $(JAILER_DIR)
+	  --bins --target $(TRIPLE) --target-dir $(JAILER_DIR)
 
 .PHONY: build
 build: jailer ## Build everything that is installed, optimised, into target/release
@@ -72,3 +72,8 @@ mutants: setup ## Break every check of the listed files, and see that a test not
 .PHONY: clean-run
 clean-run: ## Forget the demo's state
 	@rm -rf run
+
+.PHONY: broken
+broken: setup ## The jailer whose walls tests may leave out, into target/jailer-broken; in no package
+	@RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --release --package assay-jailer \
+	  --bin assay-jailer --features broken-walls --target $(TRIPLE) --target-dir $(JAILER_DIR)-broken

@@ -107,9 +107,11 @@ fn run(cli: &Cli) -> Result<u8, CliError> {
 fn dispatch(command: &Command, file: &ConfigFile, verbose: u8) -> Result<u8, CliError> {
     match command {
         // Work without a configuration: the first two are children that get all they need as
-        // arguments, and an inventory must work on a machine where nothing is set up.
+        // arguments, the others are a tenant's, on any machine.
         Command::Nvml { library } => return serve_gpus(Path::new(library)),
         Command::ProbeUserns => return probe_userns(),
+        Command::Job(args::Job::Schema(_)) => return job::schema(),
+        Command::Job(args::Job::Hash { path, json }) => return job::hash(path, json.json),
         _ => {}
     }
     let config = file.load()?;

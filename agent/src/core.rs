@@ -31,6 +31,7 @@ mod error;
 mod export;
 mod further;
 mod gpus;
+mod job_receipt;
 mod jobs;
 mod keeper;
 mod keys;
@@ -88,7 +89,14 @@ pub fn run(config: &Config) -> Result<(), CoreError> {
 /// A stored job receipt as a line of a list; `None` when it does not decode.
 #[must_use]
 pub fn job_row(stored: &Stored) -> Option<answer::JobRow> {
-    jobs::stored_row(stored)
+    job_receipt::stored_row(stored)
+}
+
+/// Every job that has ended, newest first: those of the ledger, and those whose receipts are in their
+/// directories alone.
+#[must_use]
+pub fn ended_jobs(config: &Config, stored: &[Stored]) -> Vec<answer::JobRow> {
+    job_receipt::ended(config, stored)
 }
 
 async fn serve(node: Rc<Node>) -> Result<(), CoreError> {

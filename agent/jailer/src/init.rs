@@ -9,6 +9,7 @@
 use std::ffi::{CString, NulError};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
+use libc::sock_filter;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
@@ -17,8 +18,9 @@ use rustix::thread::UnshareFlags;
 
 use assay_jailer::plan::Plan;
 use assay_jailer::report::{Refusal, Stage};
+use assay_jailer::wall::Wall;
 
-use crate::{root, seccomp, sys, walls, wire};
+use crate::{fence, root, sys, walls, wire};
 
 /// What the outer process leaves to the job's first process.
 pub(crate) struct Inheritance {
@@ -31,14 +33,16 @@ pub(crate) struct Inheritance {
 }
 
 /// Runs the job's first process to its end.
-pub(crate) fn run(plan: &Plan, inheritance: Inheritance) -> ! {
+pub(crate) fn run(plan: &Plan, filter: &[sock_filter], inheritance: Inheritance) -> ! {
     let Inheritance { status, stdout, stderr } = inheritance;
     // The outer process's descriptors are not this process's to hold, least of
     // all its end of the status socket, whose closing says that it is gone.
-    if sys::close_all_but(&[status.as_fd(), stdout.as_fd(), stderr.as_fd()]).is_err() {
+    let close = plan.keeps(Wall::CloseDescriptors);
+    if close && sys::close_all_but(&[status.as_fd(), stdout.as_fd(), stderr.as_fd()]).is_err() {
         sys::exit_now(1);
     }
-    let started = confine(plan, status.as_fd(), stdout, stderr).and_then(|()| start(plan, status.as_fd()));
+    let started =
+        confine(plan, filter, status.as_fd(), stdout, stderr).and_then(|()| start(plan, status.as_fd()));
     match started {
         Ok(job) => reap_until(job, status.as_fd()),
         Err(refusal) => wire::send_refusal(status.as_fd(), &refusal),
@@ -47,34 +51,57 @@ pub(crate) fn run(plan: &Plan, inheritance: Inheritance) -> ! {
 }
 
 /// Everything between birth and the job's program.
-fn confine(plan: &Plan, status: BorrowedFd<'_>, stdout: OwnedFd, stderr: OwnedFd) -> Result<(), Refusal> {
+fn confine(
+    plan: &Plan,
+    filter: &[sock_filter],
+    status: BorrowedFd<'_>,
+    stdout: OwnedFd,
+    stderr: OwnedFd,
+) -> Result<(), Refusal> {
     // Until the outer process has written the id maps, nothing here may happen.
-    let (go, layers) = wire::receive(status).map_err(|e| Refusal::new(Stage::Ids, "wait for id maps", e))?;
+    let (go, mounts) = wire::receive(status).map_err(|e| Refusal::new(Stage::Ids, "wait for id maps", e))?;
     if go.is_empty() {
         sys::exit_now(1);
     }
     walls::become_namespace_root(plan)?;
-    walls::die_with_parent(Stage::Ids)?;
+    walls::die_with_parent(plan, Stage::Ids)?;
     rustix::process::setsid().map_err(|e| Refusal::new(Stage::Ids, "new session", e))?;
     name_and_network(plan)?;
-    let root = root::build(plan, layers)?;
+    let root = root::build(plan, mounts)?;
     wire::send_scratch(status, root.scratch.as_fd())
         .map_err(|e| Refusal::new(Stage::Scratch, "hand over the writable layer", e))?;
-    walls::zero_clocks(|offsets| root.write_clock_offsets(offsets))?;
-    root.enter()?;
+    let time_namespace = walls::zero_clocks(|offsets| root.write_clock_offsets(offsets))?;
+    root.enter(plan)?;
     install_stdio(stdout, stderr)?;
-    walls::limit_resources(&plan.rlimits)?;
+    if plan.keeps(Wall::Rlimits) {
+        walls::limit_resources(&plan.rlimits)?;
+    }
+    if plan.keeps(Wall::Keyring) {
+        walls::new_keyring()?;
+    }
     walls::drop_privileges(plan)?;
+    let landlock_abi = if plan.keeps(Wall::Landlock) { fence::put_up()? } else { 0 };
     // Whoever died before the death signal was last asked for sends none.
     if !wire::is_peer_alive(status) {
         sys::exit_now(1);
     }
-    seccomp::install()
+    if plan.keeps(Wall::Seccomp) {
+        sys::install_filter(filter).map_err(|e| Refusal::new(Stage::Seccomp, "install the filter", e))?;
+    }
+    wire::send_confined(status, landlock_abi, time_namespace);
+    Ok(())
 }
 
 fn name_and_network(plan: &Plan) -> Result<(), Refusal> {
     // The cgroup namespace's root is the cgroup this process was born into.
-    sys::unshare(UnshareFlags::NEWCGROUP).map_err(|e| Refusal::new(Stage::Clone, "cgroup namespace", e))?;
+    if plan.keeps(Wall::CgroupNamespace) {
+        sys::unshare(UnshareFlags::NEWCGROUP)
+            .map_err(|e| Refusal::new(Stage::Clone, "cgroup namespace", e))?;
+    }
+    // Without a namespace of its own, a name or an interface would be the host's.
+    if !(plan.keeps(Wall::UtsNamespace) && plan.keeps(Wall::NetworkNamespace)) {
+        return Ok(());
+    }
     rustix::system::sethostname(plan.hostname.as_bytes())
         .map_err(|e| Refusal::new(Stage::Network, "host name", e))?;
     // Interface flags are set through any socket, and the supervisor may have lost the internet families.
@@ -111,7 +138,9 @@ fn become_job(plan: &Plan) -> Result<std::convert::Infallible, Refusal> {
     rustix::process::setsid().map_err(fail(Stage::Exec, "new session"))?;
     rustix::process::chdir(plan.cwd.as_str()).map_err(|e| Refusal::new(Stage::Workdir, &plan.cwd, e))?;
     sys::default_signals().map_err(|e| Refusal::new(Stage::Exec, "signals", e))?;
-    sys::close_from_on_exec(3).map_err(|e| Refusal::new(Stage::Exec, "close descriptors", e))?;
+    if plan.keeps(Wall::CloseDescriptors) {
+        sys::close_from_on_exec(3).map_err(|e| Refusal::new(Stage::Exec, "close descriptors", e))?;
+    }
     let argv = c_strings(&plan.argv)?;
     let env = c_strings(&plan.env)?;
     Err(exec_in_path(plan, &argv, &env))

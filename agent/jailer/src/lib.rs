@@ -12,6 +12,10 @@
 //! Non-goals: this library confines nothing; the binary of the same package
 //! does, and only there is `unsafe` allowed.
 
+pub mod attempts;
+pub mod filter;
 pub mod plan;
 /// The report: how the job ended, one line of JSON on standard output.
 pub mod report;
+pub mod ring;
+pub mod wall;

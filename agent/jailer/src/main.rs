@@ -14,8 +14,8 @@
 //! not. No path inside the image is ever resolved but by the kernel, within
 //! the image, through no link.
 //!
-//! Non-goals: no hooks, no entering of a running job, no terminal, no volumes,
-//! no devices beyond the five that every program expects.
+//! Non-goals: no hooks, no entering of a running job, no terminal, no volumes
+//! named by a tenant, no devices beyond the five that every program expects.
 //!
 //! Linked statically and single-threaded, so that nothing is loaded from
 //! outside and a child may go on without `exec`.
@@ -28,12 +28,16 @@ use rustix::process::{Signal, getppid, set_parent_process_death_signal};
 
 use assay_jailer::plan::{PLAN_MAX, Plan};
 use assay_jailer::report::{End, Refusal, Report, Stage};
+use assay_jailer::wall::Wall;
 
+mod binds;
+mod devices;
+mod fence;
 mod init;
 mod logs;
 mod root;
-mod seccomp;
 mod sys;
+mod templates;
 mod walls;
 mod watch;
 mod wire;
@@ -51,11 +55,15 @@ fn main() -> ExitCode {
 /// Ties this process's life to the supervisor's and takes its plan.
 fn prepare() -> Result<Plan, Refusal> {
     // Descriptors that the supervisor did not mean to pass on go no further.
-    sys::close_all_but(&[]).map_err(|e| Refusal::new(Stage::Plan, "close descriptors", e))?;
-    set_parent_process_death_signal(Some(Signal::KILL))
-        .map_err(|e| Refusal::new(Stage::Plan, "death signal", e))?;
     let plan = read_plan()?;
     plan.validate().map_err(|e| Refusal::rule(Stage::Plan, e.to_string()))?;
+    if plan.keeps(Wall::CloseDescriptors) {
+        sys::close_all_but(&[]).map_err(|e| Refusal::new(Stage::Plan, "close descriptors", e))?;
+    }
+    if plan.keeps(Wall::DeathSignal) {
+        set_parent_process_death_signal(Some(Signal::KILL))
+            .map_err(|e| Refusal::new(Stage::Plan, "death signal", e))?;
+    }
     let parent = getppid().map_or(0, |p| p.as_raw_nonzero().get().unsigned_abs());
     if parent != plan.supervisor {
         return Err(Refusal::rule(Stage::Plan, "the supervisor is not the parent"));
@@ -86,6 +94,7 @@ fn refused(refusal: Refusal) -> Report {
         max_rss_kib: 0,
         stdout_bytes: 0,
         stderr_bytes: 0,
+        walls: None,
     }
 }
 

@@ -9,10 +9,13 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+use crate::ring::CAPACITY_MAX;
+use crate::wall::Wall;
+
 /// The only version of the plan that this jailer accepts.
 pub const PLAN_VERSION: u32 = 2;
 /// Most bytes of JSON in one plan.
-pub const PLAN_MAX: usize = 1 << 20;
+pub const PLAN_MAX: usize = 12 << 20;
 /// Most image layers: `lowerdir=` of so many one- and two-digit names fits the
 /// 255 bytes that `fsconfig(2)` takes as one string.
 pub const LAYERS_MAX: usize = 64;
@@ -47,7 +50,7 @@ pub struct Logs {
     pub stdout: PathBuf,
     /// File for standard error; must not exist.
     pub stderr: PathBuf,
-    /// Bytes kept of each; the rest is read and dropped, so that a chatty job
+    /// Bytes kept of each, the last ([`crate::ring`]), so that a chatty job
     /// neither fills the disk nor blocks.
     pub limit_bytes: u64,
 }
@@ -155,6 +158,9 @@ pub struct Plan {
     pub binds: Vec<Bind>,
     /// Secrets.
     pub secrets: Vec<Secret>,
+    /// Walls that a test leaves out.
+    #[cfg(feature = "broken-walls")]
+    pub without: Vec<Wall>,
 }
 
 /// A plan that breaks a rule.
@@ -183,6 +189,20 @@ pub fn is_plain_absolute(path: &str) -> bool {
 }
 
 impl Plan {
+    /// True unless a test leaves this wall out.
+    #[must_use]
+    #[cfg(feature = "broken-walls")]
+    pub fn keeps(&self, wall: Wall) -> bool {
+        !self.without.contains(&wall)
+    }
+
+    /// True: every wall is put up.
+    #[must_use]
+    #[cfg(not(feature = "broken-walls"))]
+    pub fn keeps(&self, _wall: Wall) -> bool {
+        true
+    }
+
     /// Checks every rule that the types cannot express.
     ///
     /// # Errors
@@ -200,6 +220,7 @@ impl Plan {
         check(self.cwd.starts_with('/'), "cwd", "must be absolute")?;
         check(self.outputs.iter().all(|o| is_plain_absolute(o)), "outputs", "must be plain absolute paths")?;
         check(self.timeout_ms > 0, "timeout_ms", "must not be zero")?;
+        check(self.logs.limit_bytes <= CAPACITY_MAX, "logs", "must keep at most 1 GiB")?;
         self.validate_binds()?;
         self.validate_secrets()
     }
@@ -276,6 +297,8 @@ mod tests {
             cgroup: None,
             binds: vec![Bind { source: "/in".into(), target: "/in".into(), writable: false }],
             secrets: vec![Secret { name: "key".into(), value_hex: "00ff".into() }],
+            #[cfg(feature = "broken-walls")]
+            without: vec![],
         }
     }
 
@@ -312,6 +335,7 @@ mod tests {
         assert_eq!(broken(|p| p.cwd = "tmp".into()), "cwd");
         assert_eq!(broken(|p| p.outputs.push("/a/../b".into())), "outputs");
         assert_eq!(broken(|p| p.timeout_ms = 0), "timeout_ms");
+        assert_eq!(broken(|p| p.logs.limit_bytes = CAPACITY_MAX + 1), "logs");
         for target in ["/proc/x", "/dev", "/run", "/run/secrets/a", "relative", "/a/../b"] {
             assert_eq!(broken(|p| p.binds[0].target = target.into()), "binds", "{target}");
         }

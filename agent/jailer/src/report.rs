@@ -20,18 +20,26 @@ pub enum Stage {
     Ids,
     /// Attaching the image's layers.
     Layers,
+    /// Opening an input or the place of checkpoints.
+    Bind,
+    /// Writing the secrets.
+    Secrets,
     /// Creating the network and host name.
     Network,
     /// Mounting `/proc`.
     Proc,
     /// Building `/dev`.
     Dev,
+    /// Building `/sys`.
+    Sys,
     /// Creating the writable layer.
     Scratch,
     /// Stacking the layers.
     Overlay,
-    /// Attaching `/proc` and `/dev` in the image.
+    /// Attaching `/proc`, `/dev` and `/sys` in the image.
     Mountpoint,
+    /// Attaching an input, checkpoints or secrets in the image; the job's own fault.
+    BindPoint,
     /// Creating an output directory; the job's own fault.
     Output,
     /// Making the image the root and detaching the host's.
@@ -42,6 +50,10 @@ pub enum Stage {
     Limits,
     /// Giving up capabilities and ids.
     Privileges,
+    /// The Landlock fence.
+    Landlock,
+    /// The device program of the cgroup.
+    Devices,
     /// Installing the system call filters.
     Seccomp,
     /// Starting the job's process.
@@ -58,7 +70,7 @@ impl Stage {
     /// True where a wrong job, not a wrong machine, is the likely cause.
     #[must_use]
     pub fn is_job_fault(self) -> bool {
-        matches!(self, Self::Output | Self::Workdir | Self::Exec)
+        matches!(self, Self::Output | Self::BindPoint | Self::Workdir | Self::Exec)
     }
 }
 
@@ -110,6 +122,24 @@ pub enum End {
     Refused(Refusal),
 }
 
+/// What confined the job, for its policy's hash. All other walls stand in any case.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Walls {
+    /// SHA-256 of the system call filter's instructions, hexadecimal.
+    pub seccomp_sha256: String,
+    /// Its length, instructions.
+    pub seccomp_instructions: u32,
+    /// Landlock ABI, 0 where the kernel has none.
+    pub landlock_abi: u32,
+    /// True if the cgroup's device program is attached; false without a cgroup.
+    pub device_program: bool,
+    /// True if the job is killed by `cgroup.kill`; else its namespace dies with its first process.
+    pub cgroup_kill: bool,
+    /// True if the kernel has time namespaces.
+    pub time_namespace: bool,
+}
+
 /// The account of one job.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -126,4 +156,6 @@ pub struct Report {
     pub stdout_bytes: u64,
     /// Bytes written to standard error, kept or not.
     pub stderr_bytes: u64,
+    /// What confined it; nothing if its program never ran.
+    pub walls: Option<Walls>,
 }

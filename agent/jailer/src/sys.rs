@@ -39,10 +39,13 @@ fn result(value: libc::c_long) -> io::Result<libc::c_long> {
     if value < 0 { Err(io::Error::last_os_error()) } else { Ok(value) }
 }
 
-/// `clone3(2)` into new namespaces and, if given, into a cgroup from birth.
-pub(crate) fn clone_into_namespaces(cgroup: Option<BorrowedFd<'_>>) -> io::Result<Side> {
+/// `clone3(2)` into new namespaces but those in `without`, and, if given, into a cgroup from birth.
+pub(crate) fn clone_into_namespaces(
+    cgroup: Option<BorrowedFd<'_>>,
+    without: libc::c_int,
+) -> io::Result<Side> {
     let mut pidfd: RawFd = -1;
-    let mut flags = u64::from((NAMESPACES | libc::CLONE_PIDFD).cast_unsigned());
+    let mut flags = u64::from((NAMESPACES & !without | libc::CLONE_PIDFD).cast_unsigned());
     if cgroup.is_some() {
         flags |= CLONE_INTO_CGROUP;
     }
@@ -181,4 +184,140 @@ pub(crate) fn exec(program: &CStr, argv: &[impl AsRef<CStr>], env: &[impl AsRef<
     // SAFETY: all strings are C strings that outlive the call and both lists end in null.
     unsafe { libc::execve(program.as_ptr(), argv.as_ptr(), env.as_ptr()) };
     io::Error::last_os_error()
+}
+
+/// Installs a system call filter for this process and its children (`seccomp(2)`).
+pub(crate) fn install_filter(program: &[libc::sock_filter]) -> io::Result<()> {
+    let len = u16::try_from(program.len()).map_err(io::Error::other)?;
+    let program = libc::sock_fprog { len, filter: program.as_ptr().cast_mut() };
+    // SAFETY: the kernel reads `len` instructions, which live across the call, and writes none.
+    result(unsafe {
+        libc::syscall(libc::SYS_seccomp, libc::SECCOMP_SET_MODE_FILTER, 0, &raw const program)
+    })?;
+    Ok(())
+}
+
+/// Moves this process to a new, empty, anonymous session keyring (`keyctl(2)`).
+pub(crate) fn new_session_keyring() -> io::Result<()> {
+    let name: *const libc::c_char = ptr::null();
+    // SAFETY: no name means an anonymous keyring; no other pointer is passed.
+    result(unsafe { libc::syscall(libc::SYS_keyctl, libc::KEYCTL_JOIN_SESSION_KEYRING, name) })?;
+    Ok(())
+}
+
+/// `struct landlock_ruleset_attr` of `linux/landlock.h`, as of ABI 6.
+#[repr(C)]
+pub(crate) struct LandlockRuleset {
+    /// `LANDLOCK_ACCESS_FS_*`.
+    pub(crate) handled_access_fs: u64,
+    /// `LANDLOCK_ACCESS_NET_*`, from ABI 4 on.
+    pub(crate) handled_access_net: u64,
+    /// `LANDLOCK_SCOPE_*`, from ABI 6 on.
+    pub(crate) scoped: u64,
+}
+
+/// `struct landlock_path_beneath_attr`, which is packed.
+#[repr(C, packed)]
+struct LandlockBeneath {
+    allowed_access: u64,
+    parent_fd: i32,
+}
+
+/// The kernel's Landlock ABI, 0 where it has none.
+pub(crate) fn landlock_abi() -> u32 {
+    let none: *const LandlockRuleset = ptr::null();
+    // LANDLOCK_CREATE_RULESET_VERSION
+    let version = 1u32;
+    // SAFETY: with this flag the kernel takes no attributes and makes nothing.
+    let abi = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, none, 0usize, version) };
+    u32::try_from(abi).unwrap_or(0)
+}
+
+/// A new set of Landlock rules. `size` is how much of `rules` the kernel knows, bytes.
+pub(crate) fn landlock_ruleset(rules: &LandlockRuleset, size: usize) -> io::Result<OwnedFd> {
+    let size = size.min(size_of::<LandlockRuleset>());
+    // SAFETY: the kernel reads `size` bytes of `rules`, which is at least as long.
+    let fd =
+        result(unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, &raw const *rules, size, 0u32) })?;
+    let fd = RawFd::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: the kernel made this descriptor for this call; nothing else owns it.
+    Ok(unsafe { OwnedFd::from_raw_fd(fd) })
+}
+
+/// Allows `access` to everything below a directory.
+pub(crate) fn landlock_allow(rules: BorrowedFd<'_>, below: BorrowedFd<'_>, access: u64) -> io::Result<()> {
+    let beneath = LandlockBeneath { allowed_access: access, parent_fd: below.as_raw_fd() };
+    // LANDLOCK_RULE_PATH_BENEATH
+    let kind = 1;
+    // SAFETY: the kernel reads one attribute of this kind, which lives across the call.
+    result(unsafe {
+        libc::syscall(libc::SYS_landlock_add_rule, rules.as_raw_fd(), kind, &raw const beneath, 0u32)
+    })?;
+    Ok(())
+}
+
+/// Puts this process and its children behind the rules.
+pub(crate) fn landlock_restrict(rules: BorrowedFd<'_>) -> io::Result<()> {
+    // SAFETY: takes no pointer.
+    result(unsafe { libc::syscall(libc::SYS_landlock_restrict_self, rules.as_raw_fd(), 0u32) })?;
+    Ok(())
+}
+
+/// The start of `union bpf_attr` for `BPF_PROG_LOAD` (`linux/bpf.h`).
+#[repr(C)]
+struct BpfLoad {
+    kind: u32,
+    instructions: u32,
+    program: u64,
+    license: u64,
+    log_level: u32,
+    log_size: u32,
+    log: u64,
+    kernel_version: u32,
+    flags: u32,
+}
+
+/// The start of `union bpf_attr` for `BPF_PROG_ATTACH`.
+#[repr(C)]
+struct BpfAttach {
+    target: u32,
+    program: u32,
+    kind: u32,
+    flags: u32,
+}
+
+/// Loads a device program and attaches it to a cgroup beside those that are
+/// there; it stays until the cgroup is removed.
+pub(crate) fn attach_device_program(cgroup: BorrowedFd<'_>, program: &[u64]) -> io::Result<()> {
+    const PROG_LOAD: libc::c_int = 5;
+    const PROG_ATTACH: libc::c_int = 8;
+    const KIND_CGROUP_DEVICE: u32 = 15;
+    const ATTACH_CGROUP_DEVICE: u32 = 6;
+    const ALLOW_MULTI: u32 = 2;
+    let load = BpfLoad {
+        kind: KIND_CGROUP_DEVICE,
+        instructions: u32::try_from(program.len()).map_err(io::Error::other)?,
+        program: program.as_ptr().addr() as u64,
+        license: c"Apache-2.0".as_ptr().addr() as u64,
+        log_level: 0,
+        log_size: 0,
+        log: 0,
+        kernel_version: 0,
+        flags: 0,
+    };
+    // SAFETY: `load` names its program and licence, which live across the call; the size is its own.
+    let fd =
+        result(unsafe { libc::syscall(libc::SYS_bpf, PROG_LOAD, &raw const load, size_of::<BpfLoad>()) })?;
+    let fd = RawFd::try_from(fd).map_err(io::Error::other)?;
+    // SAFETY: the kernel made this descriptor for this call; nothing else owns it.
+    let fd = unsafe { OwnedFd::from_raw_fd(fd) };
+    let attach = BpfAttach {
+        target: cgroup.as_raw_fd().unsigned_abs(),
+        program: fd.as_raw_fd().unsigned_abs(),
+        kind: ATTACH_CGROUP_DEVICE,
+        flags: ALLOW_MULTI,
+    };
+    // SAFETY: the kernel reads `attach`, which lives across the call; the size is its own.
+    result(unsafe { libc::syscall(libc::SYS_bpf, PROG_ATTACH, &raw const attach, size_of::<BpfAttach>()) })?;
+    Ok(())
 }

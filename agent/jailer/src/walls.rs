@@ -16,6 +16,7 @@ use rustix::thread::{
 
 use assay_jailer::plan::{Ids, Plan, Rlimits};
 use assay_jailer::report::{Refusal, Stage};
+use assay_jailer::wall::Wall;
 
 use crate::sys;
 
@@ -40,7 +41,10 @@ fn set_ids(uid: u32, gid: u32, clear_groups: bool) -> Result<(), Refusal> {
 
 /// Dies with the parent. Has to be asked again after every change of ids,
 /// because the kernel forgets it then.
-pub(crate) fn die_with_parent(stage: Stage) -> Result<(), Refusal> {
+pub(crate) fn die_with_parent(plan: &Plan, stage: Stage) -> Result<(), Refusal> {
+    if !plan.keeps(Wall::DeathSignal) {
+        return Ok(());
+    }
     set_parent_process_death_signal(Some(Signal::KILL))
         .map_err(|e| Refusal::new(stage, "parent death signal", e))
 }
@@ -49,10 +53,12 @@ pub(crate) fn die_with_parent(stage: Stage) -> Result<(), Refusal> {
 /// `/proc/self/timens_offsets` tells the offset; it keeps results that hold
 /// uptimes equal from run to run.
 ///
-/// Takes effect for the next child. A kernel without time namespaces is tolerated.
-pub(crate) fn zero_clocks(write_offsets: impl FnOnce(&str) -> rustix::io::Result<()>) -> Result<(), Refusal> {
+/// Takes effect for the next child. A kernel without time namespaces is tolerated: false.
+pub(crate) fn zero_clocks(
+    write_offsets: impl FnOnce(&str) -> rustix::io::Result<()>,
+) -> Result<bool, Refusal> {
     match sys::unshare(UnshareFlags::NEWTIME) {
-        Err(Errno::INVAL | Errno::NOSYS) => return Ok(()),
+        Err(Errno::INVAL | Errno::NOSYS) => return Ok(false),
         other => other.map_err(|e| Refusal::new(Stage::Time, "unshare", e))?,
     }
     // The change of ids has given `/proc/self` to the host's root; nothing of
@@ -62,7 +68,20 @@ pub(crate) fn zero_clocks(write_offsets: impl FnOnce(&str) -> rustix::io::Result
     let monotonic = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic).tv_sec;
     let boot = rustix::time::clock_gettime(rustix::time::ClockId::Boottime).tv_sec;
     let offsets = format!("monotonic {} 0\nboottime {} 0\n", -monotonic, -boot);
-    write_offsets(&offsets).map_err(|e| Refusal::new(Stage::Time, "write offsets", e))
+    write_offsets(&offsets).map_err(|e| Refusal::new(Stage::Time, "write offsets", e))?;
+    Ok(true)
+}
+
+/// Main thread's stack, and what threads get where they ask for nothing, bytes.
+const STACK_BYTES: u64 = 8 << 20;
+
+/// Moves to a session keyring that nobody else holds: keys of the supervisor's
+/// session are not inherited. A kernel without keys is tolerated.
+pub(crate) fn new_keyring() -> Result<(), Refusal> {
+    match sys::new_session_keyring() {
+        Err(e) if e.raw_os_error() == Some(libc::ENOSYS) => Ok(()),
+        other => other.map_err(|e| Refusal::new(Stage::Privileges, "session keyring", e)),
+    }
 }
 
 /// Applies the resource limits.
@@ -72,6 +91,8 @@ pub(crate) fn limit_resources(limits: &Rlimits) -> Result<(), Refusal> {
     lower(Resource::Nofile, limits.open_files)?;
     lower(Resource::Fsize, limits.file_bytes)?;
     lower(Resource::Cpu, limits.cpu_seconds)?;
+    lower(Resource::Stack, STACK_BYTES)?;
+    lower(Resource::Sigpending, 4096)?;
     lower(Resource::Memlock, 64 << 10)?;
     lower(Resource::Msgqueue, 1 << 20)?;
     lower(Resource::Nice, 0)?;
@@ -93,27 +114,35 @@ fn lower(resource: Resource, wanted: u64) -> Result<(), Refusal> {
 /// ways back: `no_new_privs`, locked secure bits, no tracing of this process.
 pub(crate) fn drop_privileges(plan: &Plan) -> Result<(), Refusal> {
     let refuse = |what: &'static str| move |e: Errno| Refusal::new(Stage::Privileges, what, e);
-    set_capabilities_secure_bits(secure_bits()).map_err(refuse("secure bits"))?;
-    empty_bounding_set()?;
+    let lose_capabilities = plan.keeps(Wall::Capabilities);
+    if lose_capabilities {
+        set_capabilities_secure_bits(secure_bits()).map_err(refuse("secure bits"))?;
+        empty_bounding_set()?;
+    }
     if matches!(plan.ids, Ids::Range { .. }) {
         set_ids(plan.uid, plan.gid, true)?;
     }
-    clear_ambient_capability_set().map_err(refuse("ambient set"))?;
-    let none = CapabilitySet::empty();
-    let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
-    set_capabilities(None, sets).map_err(refuse("capability sets"))?;
-    set_no_new_privs(true).map_err(refuse("no_new_privs"))?;
+    if lose_capabilities {
+        clear_ambient_capability_set().map_err(refuse("ambient set"))?;
+        let none = CapabilitySet::empty();
+        let sets = CapabilitySets { effective: none, permitted: none, inheritable: none };
+        set_capabilities(None, sets).map_err(refuse("capability sets"))?;
+    }
+    if plan.keeps(Wall::NoNewPrivs) {
+        set_no_new_privs(true).map_err(refuse("no_new_privs"))?;
+    }
     set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(refuse("not dumpable"))?;
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
-    die_with_parent(Stage::Privileges)
+    die_with_parent(plan, Stage::Privileges)
 }
 
 fn secure_bits() -> CapabilitiesSecureBits {
     use CapabilitiesSecureBits as Bit;
-    // NO_SETUID_FIXUP is left open: its fix-up takes capabilities away when ids
-    // change, and nothing is left that it could give.
+    // NO_SETUID_FIXUP is locked open: its fix-up takes capabilities away when
+    // ids change, and nothing is left that it could give.
     Bit::NO_ROOT
         | Bit::NO_ROOT_LOCKED
+        | Bit::NO_SETUID_FIXUP_LOCKED
         | Bit::KEEP_CAPS_LOCKED
         | Bit::NO_CAP_AMBIENT_RAISE
         | Bit::NO_CAP_AMBIENT_RAISE_LOCKED

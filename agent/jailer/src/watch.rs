@@ -16,9 +16,15 @@ use rustix::fs::{Mode, OFlags};
 use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::process::{Pid, Signal, WaitOptions, pidfd_send_signal, waitpid};
 
+use assay_jailer::filter;
 use assay_jailer::plan::{ID_RANGE, Ids, Plan};
-use assay_jailer::report::{End, Refusal, Report, Stage};
+use assay_jailer::report::{End, Refusal, Report, Stage, Walls};
+use assay_jailer::ring::CAPACITY_MAX;
+use assay_jailer::wall::Wall;
+use libc::sock_filter;
 
+use crate::binds;
+use crate::devices;
 use crate::init::{self, Inheritance};
 use crate::logs::Log;
 use crate::sys::{self, Side};
@@ -32,6 +38,10 @@ struct Job {
     status: Option<OwnedFd>,
     stdout: Log,
     stderr: Log,
+    cgroup: Option<OwnedFd>,
+    filter: Vec<sock_filter>,
+    walls: Option<Walls>,
+    device_program: bool,
     /// The first word on how it ended.
     end: Option<End>,
     deadline: Instant,
@@ -55,20 +65,37 @@ pub(crate) fn run(plan: &Plan, control: BorrowedFd<'_>) -> Result<Report, Refusa
 
 fn start(plan: &Plan, began: Instant) -> Result<Job, Refusal> {
     let log =
-        |path, what| Log::create(path, plan.logs.limit_bytes).map_err(|e| Refusal::new(Stage::Logs, what, e));
+        |path, what| Log::create(path, log_capacity(plan)).map_err(|e| Refusal::new(Stage::Logs, what, e));
     let (stdout, stdout_end) = log(&plan.logs.stdout, "stdout")?;
     let (stderr, stderr_end) = log(&plan.logs.stderr, "stderr")?;
     let (status, status_end) = wire::pair().map_err(|e| Refusal::new(Stage::Clone, "status socket", e))?;
     let cgroup = open_cgroup(plan)?;
-    let side = sys::clone_into_namespaces(cgroup.as_ref().map(AsFd::as_fd))
+    let device_program = limit_devices(plan, cgroup.as_ref())?;
+    let filter = filter::program();
+    let side = sys::clone_into_namespaces(cgroup.as_ref().map(AsFd::as_fd), left_out(plan))
         .map_err(|e| Refusal::new(Stage::Clone, "clone into new namespaces", e))?;
     match side {
         Side::Child => {
-            init::run(plan, Inheritance { status: status_end, stdout: stdout_end, stderr: stderr_end })
+            let inheritance = Inheritance { status: status_end, stdout: stdout_end, stderr: stderr_end };
+            init::run(plan, &filter, inheritance)
         }
         Side::Parent(pid, handle) => {
             let deadline = began.checked_add(Duration::from_millis(plan.timeout_ms)).unwrap_or(began);
-            Ok(Job { pid, handle, status: Some(status), stdout, stderr, end: None, deadline })
+            let status = Some(status);
+            let (end, walls) = (None, None);
+            Ok(Job {
+                pid,
+                handle,
+                status,
+                stdout,
+                stderr,
+                cgroup,
+                filter,
+                walls,
+                device_program,
+                end,
+                deadline,
+            })
         }
     }
 }
@@ -80,23 +107,55 @@ fn open_cgroup(plan: &Plan) -> Result<Option<OwnedFd>, Refusal> {
     Ok(Some(opened.map_err(|e| Refusal::new(Stage::Cgroup, path.display().to_string(), e))?))
 }
 
+fn log_capacity(plan: &Plan) -> u64 {
+    if plan.keeps(Wall::LogCapacity) { plan.logs.limit_bytes } else { CAPACITY_MAX }
+}
+
+/// Flags of the namespaces that a test leaves out.
+fn left_out(plan: &Plan) -> libc::c_int {
+    let namespaces = [
+        (Wall::NetworkNamespace, libc::CLONE_NEWNET),
+        (Wall::IpcNamespace, libc::CLONE_NEWIPC),
+        (Wall::UtsNamespace, libc::CLONE_NEWUTS),
+    ];
+    namespaces.iter().filter(|(wall, _)| !plan.keeps(*wall)).fold(0, |flags, (_, flag)| flags | flag)
+}
+
+/// Attaches the device program to the job's cgroup, before anything is in it.
+fn limit_devices(plan: &Plan, cgroup: Option<&OwnedFd>) -> Result<bool, Refusal> {
+    let Some(cgroup) = cgroup.filter(|_| plan.keeps(Wall::DeviceFilter)) else { return Ok(false) };
+    match sys::attach_device_program(cgroup.as_fd(), &devices::program()) {
+        Ok(()) => Ok(true),
+        // Without privilege there is no program, and no device that the caller could not open either.
+        Err(e) if e.raw_os_error() == Some(libc::EPERM) && matches!(plan.ids, Ids::Single {}) => Ok(false),
+        Err(e) => Err(Refusal::new(Stage::Devices, "attach the device program", e)),
+    }
+}
+
 impl Job {
     /// Gives the first process its ids and layers; until then it waits.
     fn release(&self, plan: &Plan) -> Result<(), Refusal> {
         let proc = format!("/proc/{}", self.pid.as_raw_nonzero());
         write_id_maps(&proc, plan).map_err(|e| Refusal::new(Stage::Ids, "write id maps", e))?;
-        let layers = match plan.ids {
-            Ids::Range { .. } => map_layers(&proc, plan)?,
+        let mounts = match plan.ids {
+            Ids::Range { .. } => map_mounts(&proc, plan)?,
             Ids::Single {} => vec![],
         };
-        let layers: Vec<_> = layers.iter().map(AsFd::as_fd).collect();
+        let mounts: Vec<_> = mounts.iter().map(AsFd::as_fd).collect();
         let status = self.status.as_ref().map_or(Err(rustix::io::Errno::PIPE), |s| Ok(s.as_fd()));
         status
-            .and_then(|status| wire::send(status, b"G", &layers))
+            .and_then(|status| wire::send(status, b"G", &mounts))
             .map_err(|e| Refusal::new(Stage::Layers, "hand over the layers", e))
     }
 
     fn kill(&self) {
+        // A cgroup dies whole, frozen or not; else the namespace dies with its first process.
+        if !self.cgroup.as_ref().is_some_and(|cgroup| kill_cgroup(cgroup).is_ok()) {
+            self.kill_first();
+        }
+    }
+
+    fn kill_first(&self) {
         // The only way to fail is that it is already gone.
         let _ = pidfd_send_signal(&self.handle, Signal::KILL);
     }
@@ -167,13 +226,27 @@ impl Job {
                     self.end_with(End::Cancelled);
                 }
             }
+            Ok(Message::Confined { landlock_abi, time_namespace }) => {
+                self.walls.get_or_insert_with(|| Walls {
+                    seccomp_sha256: filter::digest(&self.filter),
+                    seccomp_instructions: u32::try_from(self.filter.len()).unwrap_or(u32::MAX),
+                    landlock_abi,
+                    device_program: self.device_program,
+                    cgroup_kill: self.cgroup.is_some(),
+                    time_namespace,
+                });
+            }
             Ok(Message::Ended(raw)) => {
                 self.end.get_or_insert_with(|| end_of(raw));
             }
             Ok(Message::Refused(refusal)) => {
                 self.end.get_or_insert(End::Refused(refusal));
             }
-            // Closed, or nonsense from a process that should not be able to speak any.
+            Ok(Message::Gone) => {
+                self.kill_first();
+                self.status = None;
+            }
+            // Nonsense from a process that should not be able to speak any.
             Ok(_) | Err(_) => {
                 self.kill();
                 self.status = None;
@@ -201,8 +274,9 @@ impl Job {
             wall_us: u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX),
             cpu_us: usage.as_ref().map_or(0, cpu_us),
             max_rss_kib: usage.map_or(0, |u| u64::try_from(u.max_rss()).unwrap_or(0)),
-            stdout_bytes: self.stdout.seen,
-            stderr_bytes: self.stderr.seen,
+            stdout_bytes: self.stdout.seen(),
+            stderr_bytes: self.stderr.seen(),
+            walls: self.walls,
         }
     }
 }
@@ -249,8 +323,15 @@ fn write_id_maps(proc: &str, plan: &Plan) -> io::Result<()> {
     fs::write(format!("{proc}/uid_map"), uids)
 }
 
-/// Mounts of the layers in which owner 0 on disk is the job's root.
-fn map_layers(proc: &str, plan: &Plan) -> Result<Vec<OwnedFd>, Refusal> {
+fn kill_cgroup(cgroup: &OwnedFd) -> io::Result<()> {
+    let flags = OFlags::WRONLY | OFlags::CLOEXEC;
+    let file = rustix::fs::openat(cgroup, "cgroup.kill", flags, Mode::empty())?;
+    rustix::io::write(file, b"1")?;
+    Ok(())
+}
+
+/// Mounts of the layers and then of the binds, in which owner 0 on disk is the job's root.
+fn map_mounts(proc: &str, plan: &Plan) -> Result<Vec<OwnedFd>, Refusal> {
     let namespace = File::open(format!("{proc}/ns/user"))
         .map_err(|e| Refusal::new(Stage::Layers, "open user namespace", e))?;
     let map_layer = |path: &std::path::PathBuf| {
@@ -259,6 +340,8 @@ fn map_layers(proc: &str, plan: &Plan) -> Result<Vec<OwnedFd>, Refusal> {
         sys::mount_setattr(layer.as_fd(), libc::MOUNT_ATTR_RDONLY, Some(namespace.as_fd()))?;
         Ok(layer)
     };
-    let mapped = plan.layers.iter().map(map_layer).collect::<io::Result<_>>();
-    mapped.map_err(|e| Refusal::new(Stage::Layers, "id-map a layer", e))
+    let mapped = plan.layers.iter().map(map_layer).collect::<io::Result<Vec<_>>>();
+    let mut mounts = mapped.map_err(|e| Refusal::new(Stage::Layers, "id-map a layer", e))?;
+    mounts.extend(binds::open(plan, Some(namespace.as_fd()))?);
+    Ok(mounts)
 }

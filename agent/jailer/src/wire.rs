@@ -13,16 +13,21 @@ use rustix::net::{
     SendAncillaryMessage, SendFlags, SocketFlags, SocketType, recvmsg, sendmsg, socketpair,
 };
 
-use assay_jailer::plan::LAYERS_MAX;
+use assay_jailer::plan::{BINDS_MAX, LAYERS_MAX};
 use assay_jailer::report::Refusal;
 
 /// Most bytes in one message; a longer refusal is cut.
 const MESSAGE_MAX: usize = 4096;
 
+/// Most descriptors in one message.
+const FDS_MAX: usize = LAYERS_MAX + BINDS_MAX;
+
 /// What the job's first process tells the outer one.
 pub(crate) enum Message {
     /// The writable layer exists; its descriptor comes along.
     Scratch(OwnedFd),
+    /// All walls are up, Landlock at this ABI, the clocks in a namespace of their own or not.
+    Confined { landlock_abi: u32, time_namespace: bool },
     /// The job's program ended with this status of `wait(2)`.
     Ended(i32),
     /// The job's program will not run.
@@ -38,7 +43,7 @@ pub(crate) fn pair() -> rustix::io::Result<(OwnedFd, OwnedFd)> {
 
 /// Sends one packet with descriptors.
 pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>]) -> rustix::io::Result<()> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LAYERS_MAX))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_MAX))];
     let mut control = SendAncillaryBuffer::new(&mut space);
     if !fds.is_empty() && !control.push(SendAncillaryMessage::ScmRights(fds)) {
         return Err(Errno::NOBUFS);
@@ -49,7 +54,7 @@ pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>])
 
 /// Receives one packet with its descriptors; an empty one means that the other end is closed.
 pub(crate) fn receive(socket: BorrowedFd<'_>) -> rustix::io::Result<(Vec<u8>, Vec<OwnedFd>)> {
-    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(LAYERS_MAX))];
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
     let mut bytes = vec![0; MESSAGE_MAX];
     let got = recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
@@ -88,6 +93,14 @@ pub(crate) fn send_scratch(socket: BorrowedFd<'_>, scratch: BorrowedFd<'_>) -> r
     send(socket, b"S", &[scratch])
 }
 
+/// Tells the outer process that all walls are up.
+pub(crate) fn send_confined(socket: BorrowedFd<'_>, landlock_abi: u32, time_namespace: bool) {
+    let mut bytes = vec![b'W', u8::from(time_namespace)];
+    bytes.extend(landlock_abi.to_le_bytes());
+    // If the outer process is gone, this one is about to be.
+    let _ = send(socket, &bytes, &[]);
+}
+
 /// True while the other end is open and silent, which is all it should be.
 pub(crate) fn is_peer_alive(socket: BorrowedFd<'_>) -> bool {
     let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
@@ -103,6 +116,10 @@ pub(crate) fn receive_message(socket: BorrowedFd<'_>) -> rustix::io::Result<Mess
         (Some((b'X', rest)), None) => {
             Ok(Message::Ended(i32::from_le_bytes(rest.try_into().map_err(|_| Errno::BADMSG)?)))
         }
+        (Some((b'W', [time, abi @ ..])), None) => Ok(Message::Confined {
+            landlock_abi: u32::from_le_bytes(abi.try_into().map_err(|_| Errno::BADMSG)?),
+            time_namespace: *time == 1,
+        }),
         (Some((b'E', rest)), None) => {
             Ok(Message::Refused(serde_json::from_slice(rest).map_err(|_| Errno::BADMSG)?))
         }

@@ -40,6 +40,8 @@ fn plan() -> Plan {
         cgroup: None,
         binds: vec![],
         secrets: vec![],
+        #[cfg(feature = "broken-walls")]
+        without: vec![],
     }
 }
 

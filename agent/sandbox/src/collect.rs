@@ -10,6 +10,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
+use assay_jailer::ring;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
@@ -30,10 +31,23 @@ struct Collection {
     target: Dir,
     outputs: Vec<Output>,
     skipped: u64,
+    over: u64,
     room: u64,
 }
 
-/// Copies the regular files below each of `paths` in the writable layer to `target`.
+/// What was collected.
+#[derive(Debug, Default)]
+pub(crate) struct Collected {
+    /// The files, in byte order of their paths.
+    pub(crate) outputs: Vec<Output>,
+    /// Entries that were not taken.
+    pub(crate) skipped: u64,
+    /// Those of them for which there was no room.
+    pub(crate) over: u64,
+}
+
+/// Copies the regular files below each of `paths` in the writable layer to `target`, at most
+/// `bytes_max` of them together.
 ///
 /// # Errors
 /// Where our own side fails; what is wrong with the job's side is skipped and counted.
@@ -42,9 +56,9 @@ pub(crate) fn collect(
     paths: &[String],
     target: &Path,
     bytes_max: u64,
-) -> Result<(Vec<Output>, u64), SandboxError> {
+) -> Result<Collected, SandboxError> {
     let target = Dir::open(target).map_err(|e| SandboxError::state(target, "open")(e.into()))?;
-    let mut collection = Collection { target, outputs: vec![], skipped: 0, room: bytes_max };
+    let mut collection = Collection { target, outputs: vec![], skipped: 0, over: 0, room: bytes_max };
     for path in paths {
         let inside = path.trim_start_matches('/');
         match upper.dir(inside) {
@@ -55,7 +69,8 @@ pub(crate) fn collect(
         }
     }
     collection.outputs.sort_by(|a, b| a.path.cmp(&b.path));
-    Ok((collection.outputs, collection.skipped))
+    let Collection { outputs, skipped, over, .. } = collection;
+    Ok(Collected { outputs, skipped, over })
 }
 
 impl Collection {
@@ -97,6 +112,10 @@ impl Collection {
                 self.room = self.room.saturating_sub(output.size);
                 self.outputs.push(output);
             }
+            Some((meta, _)) if meta.is_file() && meta.len() > self.room => {
+                self.over = self.over.saturating_add(1);
+                self.skip();
+            }
             _ => self.skip(),
         }
         Ok(())
@@ -127,33 +146,18 @@ fn copy_hashing(mut from: impl Read, to: &mut impl Write, hash: &mut Sha256) -> 
     }
 }
 
-/// Hash, length and end of a log file that the jailer kept.
+/// Hash, length and end of a log that the jailer kept.
 pub(crate) fn summarize_log(path: &Path, written: u64) -> Result<LogSummary, SandboxError> {
-    let read = || -> io::Result<(u64, Sha256, Vec<u8>)> {
-        let mut hash = Sha256::new();
-        let mut tail = Tail(Vec::new());
-        let kept = copy_hashing(File::open(path)?, &mut tail, &mut hash)?;
-        Ok((kept, hash, tail.0))
-    };
-    let (kept, hash, tail) = read().map_err(SandboxError::state(path, "read log"))?;
-    let tail = String::from_utf8_lossy(&tail).into_owned();
-    Ok(LogSummary { written, kept, sha256: hash.finalize().into(), tail })
-}
-
-/// A sink that keeps the last [`TAIL_BYTES`].
-struct Tail(Vec<u8>);
-
-impl Write for Tail {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.0.extend_from_slice(bytes);
-        let excess = self.0.len().saturating_sub(TAIL_BYTES);
-        self.0.drain(..excess);
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
-    }
+    let kept =
+        File::open(path).and_then(|file| ring::read(&file)).map_err(SandboxError::state(path, "read log"))?;
+    let shown = kept.bytes.len().saturating_sub(TAIL_BYTES);
+    let tail = String::from_utf8_lossy(kept.bytes.get(shown..).unwrap_or_default()).into_owned();
+    Ok(LogSummary {
+        written,
+        kept: u64::try_from(kept.bytes.len()).unwrap_or(u64::MAX),
+        sha256: Sha256::digest(&kept.bytes).into(),
+        tail,
+    })
 }
 
 /// The name under which an absolute path inside the job is found below `out/`.
@@ -181,10 +185,10 @@ mod tests {
         let target = tempfile::tempdir().unwrap();
         let dir = Dir::open(upper.path()).unwrap();
         let paths = ["/out".to_owned(), "/other".to_owned(), "/gone".to_owned()];
-        let (outputs, skipped) = collect(&dir, &paths, target.path(), 10).unwrap();
+        let Collected { outputs, skipped, over } = collect(&dir, &paths, target.path(), 10).unwrap();
         let names: Vec<_> = outputs.iter().map(|o| (o.path.as_str(), o.size)).collect();
         assert_eq!(names, [("/out/a", 3), ("/out/sub/b", 3)]);
-        assert_eq!(skipped, 3);
+        assert_eq!((skipped, over), (3, 1));
         assert_eq!(std::fs::read(output_file(target.path(), &outputs[1])).unwrap(), b"two");
         assert_eq!(outputs[0].sha256, <[u8; 32]>::from(Sha256::digest(b"one")));
     }
@@ -192,9 +196,11 @@ mod tests {
     #[test]
     fn a_tail_is_the_end() {
         let file = tempfile::NamedTempFile::new().unwrap();
-        std::fs::write(file.path(), format!("{}end", "x".repeat(10_000))).unwrap();
+        let mut ring = ring::Writer::create(file.reopen().unwrap(), 10_000).unwrap();
+        ring.write(format!("{}end", "x".repeat(19_997)).as_bytes()).unwrap();
         let log = summarize_log(file.path(), 20_000).unwrap();
-        assert_eq!((log.kept, log.written, log.tail.len()), (10_003, 20_000, TAIL_BYTES));
+        assert_eq!((log.kept, log.written, log.tail.len()), (10_000, 20_000, TAIL_BYTES));
         assert!(log.tail.ends_with("xend"));
+        assert_eq!(log.sha256, <[u8; 32]>::from(Sha256::digest(format!("{}end", "x".repeat(9_997)))));
     }
 }

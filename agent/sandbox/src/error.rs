@@ -132,6 +132,38 @@ pub enum SandboxError {
     /// The jailer refused: this machine cannot confine the job.
     #[error("the job could not be confined")]
     Confine(#[source] Refusal),
+    /// An input is not what the job file says, or not one that it may name.
+    #[error("input {path} {rule}")]
+    Input {
+        /// Its path on the node.
+        path: PathBuf,
+        /// What is wrong with it.
+        rule: &'static str,
+    },
+    /// An input could not be read.
+    #[error("input {path}")]
+    ReadInput {
+        /// Its path on the node.
+        path: PathBuf,
+        /// The cause.
+        source: io::Error,
+    },
+    /// The secrets that were opened are not those of the job.
+    #[error("the job's secrets were not opened: they are sealed to a running session of this node")]
+    Secrets,
+    /// Another run of the same job uses its checkpoint.
+    #[error("another run of this job has its checkpoint")]
+    CheckpointBusy,
+    /// The disk lacks what the job may fill.
+    #[error("{what} needs {needed} bytes on the disk and {left} are left")]
+    NoRoom {
+        /// Which part of the job.
+        what: &'static str,
+        /// Bytes that have to be free, the agent's reserve included.
+        needed: u64,
+        /// Bytes that are.
+        left: u64,
+    },
     /// The job's outputs could not be collected.
     #[error("output {path}")]
     Collect {

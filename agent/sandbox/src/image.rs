@@ -71,6 +71,8 @@ pub struct RunConfig {
 pub struct Image {
     /// SHA-256 of the manifest: the image's identity.
     pub manifest_digest: [u8; 32],
+    /// SHA-256 of the configuration.
+    pub config_digest: [u8; 32],
     /// How to run it.
     pub config: RunConfig,
     /// Layers, bottom first.
@@ -218,7 +220,8 @@ fn image_from(dir: Dir, descriptor: &Descriptor, bytes: &[u8]) -> Result<Image, 
         check_presence(&dir, layer)?;
     }
     let manifest_digest = sha256_of("manifest", descriptor, DOCUMENT_MAX)?;
-    Ok(Image { manifest_digest, config: run_config(&config)?, layers, blobs: dir })
+    let config_digest = sha256_of("config", manifest.config(), DOCUMENT_MAX)?;
+    Ok(Image { manifest_digest, config_digest, config: run_config(&config)?, layers, blobs: dir })
 }
 
 fn layers_of(manifest: &ImageManifest, config: &ImageConfiguration) -> Result<Vec<Layer>, SandboxError> {

@@ -13,8 +13,9 @@
 //! no `unsafe` code.
 //!
 //! What a job gets: a copy of its image that it may write to, five device
-//! nodes, its own processes, a loopback interface, and nothing else. With root,
-//! ids that no other job has; without, the caller's one id.
+//! nodes, its own processes, a loopback interface, verified copies of the inputs
+//! that it names, a checkpoint of its own, and nothing else. With root, ids that
+//! no other job has; without, the caller's one id.
 //!
 //! Limits are a cgroup's where the machine has the controllers, and per process
 //! (`limits = "rlimit"`, development) where it does not; the outcome says which.
@@ -28,23 +29,33 @@
 pub mod cgroup;
 pub mod collect;
 pub mod error;
+pub mod events;
 pub mod image;
+pub mod inputs;
 pub mod job;
 pub mod layers;
 pub mod outcome;
 pub mod sandbox;
-pub mod units;
 pub mod unpack;
 
 mod archive;
+mod checkpoint;
 mod confined;
+mod confinement;
 mod room;
+mod runs;
+mod secrets;
 mod store;
 mod stream;
 mod supervise;
+mod tree;
 mod user;
+mod watch;
 
+pub use assay_jailer::ring;
+pub use assay_job::seal::Secret;
 pub use error::SandboxError;
+pub use events::Event;
 pub use job::JobFile;
 pub use outcome::{Exit, JobOutcome};
 pub use sandbox::{Sandbox, SandboxConfig};

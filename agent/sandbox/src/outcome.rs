@@ -19,6 +19,8 @@ pub enum Exit {
     OutOfMemory,
     /// Its time ran out.
     TimedOut,
+    /// It exceeded the cap of its checkpoint and was killed.
+    Quota,
     /// Its caller cancelled it.
     Cancelled,
     /// Its program could not be started, by the job's own fault.
@@ -93,7 +95,7 @@ pub struct Output {
 pub struct LogSummary {
     /// Bytes that the job wrote.
     pub written: u64,
-    /// Bytes of them that were kept: the first.
+    /// Bytes of them that were kept: the last.
     pub kept: u64,
     /// SHA-256 of the bytes that were kept.
     #[serde(with = "hex_digest")]
@@ -113,15 +115,23 @@ pub struct JobOutcome {
     /// SHA-256 of the image's manifest.
     #[serde(with = "hex_digest")]
     pub image_digest: [u8; 32],
-    /// `CLOCK_MONOTONIC` when the jailer was started, milliseconds.
+    /// SHA-256 of the image's configuration.
+    #[serde(with = "hex_digest")]
+    pub config_digest: [u8; 32],
+    /// [`Confinement::digest`](assay_job::confinement::Confinement::digest) of the last run.
+    #[serde(with = "hex_digest")]
+    pub policy_digest: [u8; 32],
+    /// `CLOCK_MONOTONIC` when the jailer was first started, milliseconds.
     pub started_ms: u64,
     /// `CLOCK_MONOTONIC` when every process of the job was gone, milliseconds.
     pub ended_ms: u64,
     /// Wall clock between the two, milliseconds.
     pub wall_ms: u64,
-    /// How it ended.
+    /// How its last run ended.
     pub exit: Exit,
-    /// What it used.
+    /// How often it was started again.
+    pub restarts: u32,
+    /// What all runs used.
     pub usage: Usage,
     /// How limits were enforced.
     pub limits: Limits,
@@ -129,11 +139,16 @@ pub struct JobOutcome {
     pub ids: IdMode,
     /// What it could reach.
     pub network: Network,
-    /// Its collected files, in byte order of their paths.
+    /// Tree hash of its checkpoint after the last run.
+    #[serde(with = "optional_hex_digest")]
+    pub checkpoint: Option<[u8; 32]>,
+    /// Its collected files, in byte order of their paths: of the last run.
     pub outputs: Vec<Output>,
     /// Entries below its output directories that were not collected: links,
     /// devices, pipes, names that are not UTF-8, and what exceeded the limits.
     pub outputs_skipped: u64,
+    /// Those of them that exceeded the job's `output_bytes`.
+    pub outputs_over: u64,
     /// Standard output.
     pub stdout: LogSummary,
     /// Standard error.
@@ -157,5 +172,22 @@ mod hex_digest {
         hex::decode_to_slice(&text, &mut digest)
             .map_err(|_| D::Error::custom("not 32 bytes of hexadecimal"))?;
         Ok(digest)
+    }
+}
+
+/// The same, or null.
+mod optional_hex_digest {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    #[serde(transparent)]
+    struct Hex(#[serde(with = "super::hex_digest")] [u8; 32]);
+
+    pub(super) fn serialize<S: Serializer>(digest: &Option<[u8; 32]>, to: S) -> Result<S::Ok, S::Error> {
+        digest.map(Hex).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<[u8; 32]>, D::Error> {
+        Ok(Option::<Hex>::deserialize(from)?.map(|hex| hex.0))
     }
 }

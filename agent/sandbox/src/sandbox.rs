@@ -8,18 +8,27 @@ use rustix::time::{ClockId, clock_gettime};
 use assay_jailer::plan::{Ids, Logs, PLAN_VERSION, Plan, Rlimits};
 use assay_jailer::report::{End, Report};
 
+use assay_job::seal::Secret;
+
 use crate::cgroup::{Account, Cgroup, IoLimits};
-use crate::collect::{collect, summarize_log};
+use crate::checkpoint::Checkpoint;
+use crate::collect::{Collected, collect, summarize_log};
+use crate::confinement;
 use crate::error::SandboxError;
+use crate::events::Event;
 use crate::image::{self, Image, RunConfig};
-use crate::job::{ImageRef, JobFile, Limits};
+use crate::inputs;
+use crate::job::{ImageRef, JobFile, Limits, check_supported};
 use crate::layers::LayerCache;
 use crate::outcome::{Exit, IdMode, JobOutcome, Usage};
 use crate::room::{Room, Rooms};
+use crate::runs::{Course, Run, Runs};
+use crate::secrets::{self, Confidential};
 use crate::store::{JobDir, Store};
-use crate::supervise::{self, Finished};
+use crate::supervise::Finished;
 use crate::unpack::UnpackLimits;
 use crate::user;
+use crate::watch;
 
 /// Name of the jailer's binary.
 const JAILER: &str = "assay-jailer";
@@ -57,6 +66,8 @@ pub struct SandboxConfig {
     pub io: IoLimits,
     /// Bytes kept of standard output and of standard error.
     pub log_bytes: u64,
+    /// Bytes of one job's inputs, all together.
+    pub input_bytes: u64,
     /// Limits for each layer.
     pub unpack: UnpackLimits,
 }
@@ -74,6 +85,7 @@ impl SandboxConfig {
             reserved_cpus: String::new(),
             io: IoLimits::default(),
             log_bytes: 1 << 20,
+            input_bytes: 64 << 30,
             unpack: UnpackLimits::default(),
         }
     }
@@ -108,40 +120,88 @@ impl Sandbox {
     /// If the directory cannot be used or there is no jailer.
     pub fn new(config: SandboxConfig) -> Result<Self, SandboxError> {
         let jailer = config.jailer.clone().map_or_else(find_jailer, Ok)?;
+        let state_dir = std::path::absolute(&config.state_dir)
+            .map_err(SandboxError::state(&config.state_dir, "make absolute"))?;
+        let config = SandboxConfig { state_dir, ..config };
         let store = Store::open(&config.state_dir)?;
         let rooms = Rooms::open(&store, &config)?;
         let cache = LayerCache::new(store.layers(), config.unpack);
         Ok(Self { config, jailer, store, rooms, cache })
     }
 
-    /// Runs one job to its end, or until `cancel` is set, and collects its results.
+    /// Runs one job to its end, restarts included, or until `cancel` is set, and collects its
+    /// results. `secrets` are those of the job file, opened, in the order of their names.
     ///
     /// Blocks, and must not be called from a thread that may end before it
     /// returns. Whatever happens, no process, mount or cgroup of the job is left.
     ///
     /// # Errors
     /// If the job could not be run; a job that ran and failed is an [`Exit`].
-    pub fn run(&self, job: &JobFile, cancel: &AtomicBool) -> Result<JobOutcome, SandboxError> {
-        job.check_supported()?;
-        let ImageRef::Layout { path, tag } = &job.image;
-        let image = image::open(path, tag)?;
+    pub fn run(
+        &self,
+        job: &JobFile,
+        secrets: &[Secret],
+        cancel: &AtomicBool,
+        events: &dyn Fn(Event),
+    ) -> Result<JobOutcome, SandboxError> {
+        check_supported(job)?;
+        let secrets = secrets::planned(job, secrets)?;
+        let image = self.image(job)?;
         let layers = self.cache.provide(&image)?;
         let room = self.rooms.take(&self.store)?;
-        let cgroup = room.cgroup(&job.resources)?;
         let mut dir = self.store.new_job(&job.digest())?;
-        let mut plan = self.plan(job, &image, layers, &room, &dir)?;
-        plan.cgroup = cgroup.as_ref().map(|c| c.path().to_owned());
+        events(Event::Started { id: dir.id.clone(), dir: dir.path.clone() });
+        let mut plan = Confidential(self.plan(job, &image, layers, &room, &dir)?);
+        plan.0.secrets = secrets;
+        plan.0.binds = inputs::bring(job, &dir.path, &self.config.state_dir, self.config.input_bytes)?;
+        let checkpoint = Checkpoint::open(&self.config.state_dir, job)?;
+        if let Some(checkpoint) = &checkpoint {
+            plan.0.binds.push(checkpoint.bind());
+        }
         let started_ms = monotonic_ms();
-        let finished = supervise::run(&self.jailer, &plan, &dir.path, cancel).inspect_err(|_| {
-            log::error!("jailer: {}", supervise::last_words(&dir.path));
-        })?;
+        let course = Course { job, dir: &dir.path, cancel, events };
+        let runs = course
+            .run(&mut plan.0, &|plan| self.run_once(job, &room, plan, &dir, cancel, checkpoint.as_ref()));
+        inputs::remove(&dir.path);
+        let runs = runs?;
         let ended_ms = monotonic_ms();
-        let counted = cgroup.as_ref().map(Cgroup::account).unwrap_or_default();
-        let mut outcome = account(job, &image, &dir, &plan, finished, &counted)?;
+        let mut outcome = account(job, &image, &dir, &plan.0, runs)?;
+        outcome.checkpoint = settle(checkpoint, &outcome.exit)?;
         (outcome.started_ms, outcome.ended_ms) = (started_ms, ended_ms);
         outcome.wall_ms = ended_ms.saturating_sub(started_ms);
         dir.finish(&serde_json::to_vec_pretty(&outcome).unwrap_or_default())?;
         Ok(outcome)
+    }
+
+    fn image(&self, job: &JobFile) -> Result<Image, SandboxError> {
+        match &job.image {
+            ImageRef::Layout { path, tag } => image::open(path, tag),
+            ImageRef::Registry(_) => Err(SandboxError::Unsupported {
+                what: "an image in a registry",
+                advice: "copy it to a layout, and name that: oci:/path/to/layout:tag",
+            }),
+        }
+    }
+
+    /// One run in a cgroup of its own: the kernel kills whatever is started in one that was killed.
+    fn run_once(
+        &self,
+        job: &JobFile,
+        room: &Room<'_>,
+        plan: &mut Plan,
+        dir: &JobDir,
+        cancel: &AtomicBool,
+        checkpoint: Option<&Checkpoint>,
+    ) -> Result<Run, SandboxError> {
+        let cgroup = room.cgroup(&job.resources)?;
+        plan.cgroup = cgroup.as_ref().map(|c| c.path().to_owned());
+        let (finished, is_over) = watch::run(&self.jailer, plan, &dir.path, cancel, checkpoint)?;
+        let report = &finished.report;
+        let measured = Usage { cpu_us: report.cpu_us, max_rss_kib: report.max_rss_kib, ..Usage::default() };
+        let counted = cgroup.as_ref().map(Cgroup::account).unwrap_or_default();
+        let usage = counted.over(measured);
+        let exit = if is_over { Exit::Quota } else { exit_of(report, &counted)? };
+        Ok(Run { finished, exit, usage })
     }
 
     /// Removes the directory of a job that [`Sandbox::run`] has returned.
@@ -202,10 +262,15 @@ fn monotonic_ms() -> u64 {
 /// The image's environment with the job's on top, and a `PATH` in any case.
 fn environment(config: &RunConfig, job: &JobFile) -> Vec<String> {
     let name = |entry: &str| entry.split('=').next().unwrap_or_default().to_owned();
-    let inherited = config.env.iter().filter(|e| e.contains('=') && !job.env.contains_key(&name(e))).cloned();
+    let is_ours = |entry: &str| entry.starts_with("ASSAY_");
+    let theirs = config.env.iter().filter(|e| e.contains('=') && !is_ours(e));
+    let inherited = theirs.filter(|e| !job.env.contains_key(&name(e))).cloned();
     let mut env: Vec<String> = inherited.chain(job.env.iter().map(|(k, v)| format!("{k}={v}"))).collect();
     if !env.iter().any(|e| e.starts_with("PATH=")) {
         env.push(format!("PATH={DEFAULT_PATH}"));
+    }
+    if let Some(checkpoint) = &job.checkpoint {
+        env.push(format!("ASSAY_CHECKPOINT={}", checkpoint.target));
     }
     env
 }
@@ -247,38 +312,51 @@ fn reason(refusal: &assay_jailer::report::Refusal) -> String {
     format!("{} {}: {error}", refusal.stage, refusal.detail)
 }
 
+/// The checkpoint's hash. It stays for the job's next run unless there is nothing to go on from.
+fn settle(checkpoint: Option<Checkpoint>, exit: &Exit) -> Result<Option<[u8; 32]>, SandboxError> {
+    let Some(checkpoint) = checkpoint else { return Ok(None) };
+    if *exit == Exit::Quota {
+        checkpoint.remove();
+        return Ok(None);
+    }
+    let hash = checkpoint.hash()?;
+    if exit.is_success() {
+        checkpoint.remove();
+    }
+    Ok(Some(hash))
+}
+
 fn account(
     job: &JobFile,
     image: &Image,
     dir: &JobDir,
     plan: &Plan,
-    finished: Finished,
-    counted: &Account,
+    runs: Runs,
 ) -> Result<JobOutcome, SandboxError> {
-    let Finished { report, upper } = finished;
-    let exit = exit_of(&report, counted)?;
-    let (outputs, outputs_skipped) = match &upper {
-        Some(upper) => collect(upper, &job.outputs, &dir.path.join("out"), job.resources.disk_bytes)?,
-        None => (vec![], 0),
+    let Run { finished: Finished { report, upper }, exit, .. } = runs.last;
+    let collected = match &upper {
+        Some(upper) => collect(upper, &job.outputs, &dir.path.join("out"), job.output_bytes)?,
+        None => Collected::default(),
     };
     Ok(JobOutcome {
         id: dir.id.clone(),
         job_digest: job.digest(),
         image_digest: image.manifest_digest,
+        config_digest: image.config_digest,
+        policy_digest: confinement::of(job, plan, &report).digest().0,
         started_ms: 0,
         ended_ms: 0,
         wall_ms: 0,
         exit,
-        usage: counted.over(Usage {
-            cpu_us: report.cpu_us,
-            max_rss_kib: report.max_rss_kib,
-            ..Usage::default()
-        }),
+        restarts: runs.restarts,
+        usage: runs.usage,
         limits: job.resources.limits,
         ids: if matches!(plan.ids, Ids::Range { .. }) { IdMode::Range } else { IdMode::Single },
         network: job.network,
-        outputs,
-        outputs_skipped,
+        checkpoint: None,
+        outputs: collected.outputs,
+        outputs_skipped: collected.skipped,
+        outputs_over: collected.over,
         stdout: summarize_log(&plan.logs.stdout, report.stdout_bytes)?,
         stderr: summarize_log(&plan.logs.stderr, report.stderr_bytes)?,
         dir: dir.path.clone(),

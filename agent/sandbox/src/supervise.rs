@@ -15,6 +15,8 @@ use nix::errno::Errno as PollErrno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
 
+use zeroize::Zeroizing;
+
 use assay_jailer::plan::Plan;
 use assay_jailer::report::Report;
 
@@ -61,6 +63,20 @@ pub(crate) fn run(
     jailer.finish()
 }
 
+/// Counts what is written.
+struct Counter(usize);
+
+impl Write for Counter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0 = self.0.saturating_add(bytes.len());
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 impl Jailer {
     fn start(path: &Path, log: &Path) -> Result<Self, SandboxError> {
         let log = File::create(log).map_err(SandboxError::state(log, "create"))?;
@@ -81,7 +97,11 @@ impl Jailer {
     }
 
     fn send(&mut self, plan: &Plan) -> io::Result<()> {
-        let text = serde_json::to_vec(plan)?;
+        // The plan may hold secrets: its text is wiped, and is not moved while it is written.
+        let mut length = Counter(0);
+        serde_json::to_writer(&mut length, plan)?;
+        let mut text = Zeroizing::new(Vec::with_capacity(length.0));
+        serde_json::to_writer(&mut *text, plan)?;
         let length = u32::try_from(text.len()).map_err(io::Error::other)?;
         self.control.write_all(&length.to_le_bytes())?;
         self.control.write_all(&text)

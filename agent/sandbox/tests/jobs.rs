@@ -79,7 +79,7 @@ fn the_images_user_and_directory_are_used() {
         bench.dir.path().display()
     );
     let job = assay_sandbox::JobFile::parse(text.as_bytes()).unwrap();
-    let done = bench.sandbox.run(&job, &AtomicBool::new(false)).unwrap();
+    let done = bench.sandbox.run(&job, &[], &AtomicBool::new(false), &|_| {}).unwrap();
     assert_eq!((done.stdout.tail.as_str(), done.exit), ("1000\n/home\n", Exit::Code(0)));
     assert_eq!(done.outputs.len(), 1);
 }
@@ -92,12 +92,17 @@ fn programs_that_cannot_start_are_refusals() {
     let bench = Bench::new();
     let mut job = bench.job("true", "");
     job.command = vec!["no-such-program".to_owned()];
-    let Exit::Refused { reason } = bench.sandbox.run(&job, &AtomicBool::new(false)).unwrap().exit else {
+    let Exit::Refused { reason } =
+        bench.sandbox.run(&job, &[], &AtomicBool::new(false), &|_| {}).unwrap().exit
+    else {
         panic!()
     };
     assert!(reason.contains("no-such-program"), "{reason}");
     job.command = vec!["/tmp".to_owned()];
-    assert!(matches!(bench.sandbox.run(&job, &AtomicBool::new(false)).unwrap().exit, Exit::Refused { .. }));
+    assert!(matches!(
+        bench.sandbox.run(&job, &[], &AtomicBool::new(false), &|_| {}).unwrap().exit,
+        Exit::Refused { .. }
+    ));
 }
 
 #[test]
@@ -120,7 +125,7 @@ fn a_cancelled_job_ends() {
     let bench = Bench::new();
     let cancel = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        let run = scope.spawn(|| bench.sandbox.run(&bench.job("sleep 1000", ""), &cancel));
+        let run = scope.spawn(|| bench.sandbox.run(&bench.job("sleep 1000", ""), &[], &cancel, &|_| {}));
         std::thread::sleep(Duration::from_millis(300));
         cancel.store(true, Ordering::Relaxed);
         assert_eq!(run.join().unwrap().unwrap().exit, Exit::Cancelled);
@@ -151,7 +156,7 @@ fn a_flood_of_output_is_cut() {
     let done = bench.run("yes | head -c 3000000; echo 'kept apart' >&2");
     assert_eq!(done.exit, Exit::Code(0));
     assert_eq!((done.stdout.written, done.stdout.kept), (3_000_000, 64 << 10));
-    assert_eq!(std::fs::metadata(done.dir.join("stdout")).unwrap().len(), 64 << 10);
+    assert_eq!(std::fs::metadata(done.dir.join("stdout")).unwrap().len(), (64 << 10) + 32);
     assert_eq!(done.stderr.tail, "kept apart\n");
     let endless = bench.run_with("yes", "timeout = \"500ms\"").unwrap();
     assert_eq!(endless.exit, Exit::TimedOut);
@@ -199,7 +204,7 @@ fn cgroup_limits_without_controllers_are_refused() {
     let bench = Bench::new();
     let mut job = bench.job("true", "");
     job.resources.limits = Limits::Cgroup;
-    match bench.sandbox.run(&job, &AtomicBool::new(false)) {
+    match bench.sandbox.run(&job, &[], &AtomicBool::new(false), &|_| {}) {
         Err(SandboxError::NoControllers { .. }) => {}
         Ok(done) => assert_eq!(done.exit, Exit::Code(0)),
         Err(other) => eprintln!("SKIPPED: controllers exist but are not ours: {other}"),
@@ -229,7 +234,7 @@ fn a_job_is_born_into_its_cgroup() {
         assay_sandbox::SandboxConfig { cgroup_parent: Some(parent.clone()), ..config(&bench.state()) };
     let sandbox = Sandbox::new(config.clone()).unwrap();
     let script = "i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; cat /proc/self/cgroup";
-    let done = sandbox.run(&bench.job(script, ""), &AtomicBool::new(false)).unwrap();
+    let done = sandbox.run(&bench.job(script, ""), &[], &AtomicBool::new(false), &|_| {}).unwrap();
     // Inside, the job's own cgroup is the root.
     assert!(done.stdout.tail.lines().any(|l| l == "0::/"), "{}", done.stdout.tail);
     assert!(done.usage.cpu_us > 0);
@@ -285,7 +290,7 @@ fn supervisor_for_killing() {
     let mark = std::env::var("ASSAY_TEST_MARK").unwrap();
     let job = job(&dir.join("image"), &format!("setsid sleep {mark} & sleep {mark}"), "");
     println!("supervising");
-    let _ = sandbox.run(&job, &AtomicBool::new(false));
+    let _ = sandbox.run(&job, &[], &AtomicBool::new(false), &|_| {});
 }
 
 #[test]
@@ -333,7 +338,12 @@ fn a_hundred_jobs_leak_nothing() {
     }
     let bench = Bench::new();
     let job = bench.job("true", "");
-    let run = || assert_eq!(bench.sandbox.run(&job, &AtomicBool::new(false)).unwrap().exit, Exit::Code(0));
+    let run = || {
+        assert_eq!(
+            bench.sandbox.run(&job, &[], &AtomicBool::new(false), &|_| {}).unwrap().exit,
+            Exit::Code(0)
+        )
+    };
     run();
     let descriptors = || -> BTreeSet<_> {
         let entries = std::fs::read_dir("/proc/self/fd").unwrap();
@@ -397,7 +407,7 @@ fn unprivileged_job() {
     let script =
         "id -u; echo x > /bin/new && echo y > /out/file; grep Cap /proc/self/status; cat /proc/self/uid_map";
     let done = sandbox
-        .run(&job(&dir.join("image"), script, "outputs = [\"/out\"]"), &AtomicBool::new(false))
+        .run(&job(&dir.join("image"), script, "outputs = [\"/out\"]"), &[], &AtomicBool::new(false), &|_| {})
         .unwrap();
     assert_eq!((done.exit, done.ids), (Exit::Code(0), IdMode::Single));
     assert!(done.stdout.tail.starts_with("0\n"), "{}", done.stdout.tail);

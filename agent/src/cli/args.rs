@@ -179,7 +179,7 @@ pub(crate) enum Job {
         #[command(flatten)]
         json: Json,
     },
-    /// Show the ledger's jobs, newest first
+    /// Show this node's jobs, newest first
     List(Json),
     /// Show what one job kept of its output
     Logs {
@@ -189,19 +189,33 @@ pub(crate) enum Job {
         /// Standard error in place of standard output
         #[arg(long)]
         stderr: bool,
+        /// Go on until the job ends
+        #[arg(long, short, conflicts_with = "json")]
+        follow: bool,
+        #[command(flatten)]
+        json: Json,
     },
     /// Stop a running job
     Stop(JobName),
-    /// Show one job
+    /// Show one job's receipt
     Show(JobName),
+    /// Print the JSON Schema of job files
+    Schema(Json),
+    /// Print the hash by which a job file names a file or directory as an input
+    Hash {
+        /// The file or directory
+        path: PathBuf,
+        #[command(flatten)]
+        json: Json,
+    },
 }
 
 impl Job {
     fn json(&self) -> bool {
         match self {
-            Self::Run { json, .. } | Self::List(json) => json.json,
+            Self::Run { json, .. } | Self::List(json) | Self::Schema(json) => json.json,
+            Self::Logs { json, .. } | Self::Hash { json, .. } => json.json,
             Self::Stop(name) | Self::Show(name) => name.json.json,
-            Self::Logs { .. } => false,
         }
     }
 }

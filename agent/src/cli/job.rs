@@ -1,11 +1,8 @@
-//! `job`: run, list, show, logs, stop.
+//! `job`: run, list, show, logs, stop, schema, hash.
 
-use std::{
-    fs::{self, DirEntry, File},
-    io,
-    path::{Path, PathBuf},
-};
+use std::path::Path;
 
+use assay_sandbox::inputs;
 use serde::Serialize;
 
 use super::{
@@ -19,10 +16,11 @@ use super::{
 use crate::{
     config::Config,
     control::Request,
-    core::answer::{Answer, Checkable, JobAnswer, JobRow},
+    core::answer::{Answer, Checkable, JobAnswer, JobDetail, JobRow, OutputRow},
 };
 
 mod file;
+mod logs;
 
 /// Runs a `job` command.
 pub(super) fn run(command: &Job, config: &Config, client: &Client) -> Result<u8, CliError> {
@@ -30,8 +28,13 @@ pub(super) fn run(command: &Job, config: &Config, client: &Client) -> Result<u8,
         Job::Run { file, json } => run_file(file, config, client, json.json),
         Job::List(json) => list(&rows(config, client)?, json.json),
         Job::Show(name) => show(&pick(rows(config, client)?, &name.job)?, name.json.json),
-        Job::Logs { job, stderr } => logs(config, &pick(rows(config, client)?, job)?, *stderr),
+        Job::Logs { job, stderr, follow, json } => {
+            let wanted = logs::Wanted { job: named(config, client, job)?, stderr: *stderr };
+            logs::run(config, &wanted, *follow, json.json)
+        }
         Job::Stop(name) => stop(client, &name.job, name.json.json),
+        Job::Schema(_) => schema(),
+        Job::Hash { path, json } => hash(path, json.json),
     }
 }
 
@@ -100,17 +103,23 @@ fn page(answer: &JobAnswer, paint: Paint) -> Page {
             Checkable::Nobody => "nobody can check it: this node is not enrolled",
         },
     );
-    page.section("Outputs");
-    if answer.outputs.is_empty() {
-        page.line(Tone::Plain, "none");
-    } else {
-        let row = |output: &crate::core::answer::OutputRow| {
-            vec![output.path.clone(), units::bytes(output.size), output.sha256.clone()]
-        };
-        let rows: Vec<_> = answer.outputs.iter().map(row).collect();
-        page.table(&["path in the job", "size", "SHA-256"], &rows);
+    outputs(&mut page, &answer.outputs);
+    if answer.outputs_over > 0 {
+        let text = format!("{} more exceeded output_bytes and were not kept", answer.outputs_over);
+        page.line(Tone::Yellow, &text);
     }
     page
+}
+
+fn outputs(page: &mut Page, outputs: &[OutputRow]) {
+    page.section("Outputs");
+    if outputs.is_empty() {
+        return page.line(Tone::Plain, "none");
+    }
+    let row =
+        |output: &OutputRow| vec![output.path.clone(), units::bytes(output.size), output.sha256.clone()];
+    let rows: Vec<_> = outputs.iter().map(row).collect();
+    page.table(&["path in the job", "size", "SHA-256"], &rows);
 }
 
 fn facts(page: &mut Page, row: &JobRow) {
@@ -124,6 +133,29 @@ fn facts(page: &mut Page, row: &JobRow) {
     let walls = [("limits", &row.limits), ("ids", &row.ids), ("network", &row.network)];
     for (key, value) in walls.into_iter().filter(|(_, value)| !value.is_empty()) {
         page.fact(key, value);
+    }
+    if let Some(detail) = row.detail.as_ref().filter(|detail| detail.restarts > 0) {
+        page.fact("restarts", &detail.restarts.to_string());
+    }
+}
+
+/// What a receipt says beside the facts.
+fn detail(page: &mut Page, detail: &JobDetail) {
+    page.fact("read from disks", &units::bytes(detail.io_read));
+    page.fact("written to disks", &units::bytes(detail.io_write));
+    page.section("Hashes");
+    page.fact("image manifest", &detail.image);
+    page.fact("image configuration", &detail.config);
+    page.fact("confinement", &detail.policy);
+    page.fact("standard output", &detail.stdout);
+    page.fact("standard error", &detail.stderr);
+    if let Some(checkpoint) = &detail.checkpoint {
+        page.fact("checkpoint", checkpoint);
+    }
+    outputs(page, &detail.outputs);
+    if detail.outputs_skipped > 0 {
+        let text = format!("{} more entries were not collected", detail.outputs_skipped);
+        page.line(Tone::Yellow, &text);
     }
 }
 
@@ -182,29 +214,43 @@ fn show(row: &JobRow, json: bool) -> Result<u8, CliError> {
     }
     let mut page = Page::new(Paint::stdout());
     facts(&mut page, row);
+    if let Some(rest) = &row.detail {
+        detail(&mut page, rest);
+    }
     page.print().map_err(CliError::Print).map(|()| 0)
 }
 
-/// Copies what was kept of a job's output as it is: redirected, it is the job's own bytes.
-fn logs(config: &Config, row: &JobRow, stderr: bool) -> Result<u8, CliError> {
-    let path = directory(&config.node.sandbox_dir().join("jobs"), &row.job);
-    let path = path.join(if stderr { "stderr" } else { "stdout" });
-    let mut log = File::open(&path).map_err(|source| CliError::ReadLog { path, source })?;
-    match io::copy(&mut log, &mut io::stdout().lock()) {
-        Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(CliError::Print(error)),
-        _ => Ok(0),
+/// The digest, or as much of it as a directory's name has, of the job that is meant: one that has
+/// ended, runs under the agent, or is being run by a `job run` without one.
+fn named(config: &Config, client: &Client, given: &str) -> Result<String, CliError> {
+    let found = rows(config, client).and_then(|rows| pick(rows, given));
+    match found {
+        Ok(row) => Ok(row.job),
+        Err(error) => logs::running_alone(config, given).ok_or(error),
     }
 }
 
-/// Where the newest run of a job keeps its files: 16 digits of its digest and the number of the run.
-fn directory(jobs: &Path, job: &str) -> PathBuf {
-    let prefix: String = job.chars().take(16).collect();
-    let run = |entry: DirEntry| {
-        let name = entry.file_name().into_string().ok()?;
-        name.strip_prefix(&prefix)?.strip_prefix('-')?.parse::<u32>().ok()
-    };
-    let runs = fs::read_dir(jobs).into_iter().flatten().flatten().filter_map(run);
-    jobs.join(format!("{prefix}-{}", runs.max().unwrap_or(0)))
+/// Prints the JSON Schema of job files.
+pub(super) fn schema() -> Result<u8, CliError> {
+    print::out(assay_job::SCHEMA).map_err(CliError::Print).map(|()| 0)
+}
+
+#[derive(Serialize)]
+struct Hashed<'a> {
+    path: &'a Path,
+    kind: &'a str,
+    sha256: &'a str,
+}
+
+/// Prints the hash by which a job file names a file or directory.
+pub(super) fn hash(path: &Path, json: bool) -> Result<u8, CliError> {
+    let found = inputs::hash(path).map_err(|error| CliError::part("the input has no hash", error))?;
+    let (sha256, kind) = (hex::encode(found.sha256), if found.is_directory { "directory" } else { "file" });
+    match json {
+        true => versioned(&Hashed { path, kind, sha256: &sha256 })?,
+        false => print::out(&format!("{sha256}\n")).map_err(CliError::Print)?,
+    }
+    Ok(0)
 }
 
 #[derive(Serialize)]
@@ -241,24 +287,13 @@ mod tests {
         assert_eq!((matches("ab"), matches("ff"), matches("")), (2, 0, 3));
     }
 
-    #[test]
-    fn logs_are_those_of_the_newest_run() {
-        let dir = tempfile::tempdir().unwrap();
-        let job = "0123456789abcdef".repeat(4);
-        assert_eq!(directory(dir.path(), &job), dir.path().join("0123456789abcdef-0"));
-        for name in ["0123456789abcdef-9", "0123456789abcdef-10", "0123456789abcdee-11", "0123456789abcdef-x"]
-        {
-            fs::create_dir(dir.path().join(name)).unwrap();
-        }
-        assert_eq!(directory(dir.path(), &job), dir.path().join("0123456789abcdef-10"));
-    }
-
     fn answer(succeeded: bool, refusal: Option<&str>) -> JobAnswer {
         JobAnswer {
             row: JobRow { succeeded, state: "exit 0".into(), wall_ms: 1234, ..row("ab", "") },
             refusal: refusal.map(str::to_owned),
             directory: "/var/lib/assay/jobs/ab".into(),
             outputs: vec![],
+            outputs_over: 0,
             receipt: String::new(),
             checkable: Checkable::Nobody,
         }

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     config::Config,
-    core::{answer::JobRow, job_row},
+    core::{answer::JobRow, ended_jobs, job_row},
     ledger::{Ledger, LedgerError, SessionRow, VerifyReport},
 };
 
@@ -36,13 +36,13 @@ fn unreadable(source: LedgerError) -> CliError {
     CliError::ReadLedger { source }
 }
 
-/// Every job of the ledger, newest first.
+/// Every job that has ended, newest first.
 pub(super) fn jobs(config: &Config) -> Result<Vec<JobRow>, CliError> {
     let stored = open(config)?.jobs().map_err(unreadable)?;
-    stored
-        .iter()
-        .map(|stored| job_row(stored).ok_or(CliError::ForeignReceipt { hash: stored.hash }))
-        .collect()
+    match stored.iter().find(|stored| job_row(stored).is_none()) {
+        Some(foreign) => Err(CliError::ForeignReceipt { hash: foreign.hash }),
+        None => Ok(ended_jobs(config, &stored)),
+    }
 }
 
 #[derive(Serialize)]

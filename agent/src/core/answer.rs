@@ -61,6 +61,8 @@ pub struct JobAnswer {
     pub directory: PathBuf,
     /// Collected files, by path.
     pub outputs: Vec<OutputRow>,
+    /// Files that were not collected because they exceeded the job's `output_bytes`.
+    pub outputs_over: u64,
     /// The job receipt's envelope in hex, signed by the session.
     pub receipt: String,
     /// Who can check the receipt: `session` when its session is known to a validator,
@@ -88,7 +90,8 @@ pub struct JobRow {
     pub job: String,
     /// Session in hex.
     pub session: String,
-    /// `running`, `exit 0`, `signal 9`, `timed out`, `cancelled`, `not started`.
+    /// `running`, `exit 0`, `signal 9`, `out of memory`, `timed out`, `over quota`, `cancelled`,
+    /// `not started`.
     pub state: String,
     /// Whether it ended with exit code 0.
     pub succeeded: bool,
@@ -104,6 +107,40 @@ pub struct JobRow {
     pub ids: String,
     /// `none` or `egress`; empty while it runs.
     pub network: String,
+    /// The rest of its receipt; absent while it runs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub detail: Option<Box<JobDetail>>,
+}
+
+/// What a receipt says beyond a row. Digests are in hex.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct JobDetail {
+    /// SHA-256 of the image's manifest.
+    pub image: String,
+    /// SHA-256 of the image's configuration.
+    pub config: String,
+    /// Hash of what confined it.
+    pub policy: String,
+    /// Bytes read from disks.
+    pub io_read: u64,
+    /// Bytes written to disks.
+    pub io_write: u64,
+    /// How often it was started again.
+    pub restarts: u32,
+    /// Tree hash of its checkpoint, if it had one.
+    pub checkpoint: Option<String>,
+    /// Collected files, by path.
+    pub outputs: Vec<OutputRow>,
+    /// Entries of the output directories that were not collected.
+    pub outputs_skipped: u64,
+    /// SHA-256 of what was kept of standard output.
+    pub stdout: String,
+    /// SHA-256 of what was kept of standard error.
+    pub stderr: String,
+    /// Milliseconds since boot when it started.
+    pub started_mono_ms: u64,
+    /// Sequence number of the chain's head when it ended.
+    pub seq: u64,
 }
 
 /// One collected file.

@@ -1,28 +1,23 @@
 //! Jobs: run by the sandbox on a thread each, accounted for in the session's name.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use assay_ledger::job::{JobExit, JobOutput, JobReceipt};
-use assay_sandbox::job::{Limits, Network};
-use assay_sandbox::outcome::IdMode;
-use assay_sandbox::{Exit, JobFile, JobOutcome, Sandbox, SandboxConfig, SandboxError};
+use assay_sandbox::{Event, JobFile, JobOutcome, Sandbox, SandboxConfig, SandboxError, Secret};
 use assay_wire::{Digest, Kind};
 use minicbor::bytes::ByteArray;
 use tokio::sync::oneshot;
 use tokio::time::{sleep, timeout};
 
-use super::answer::{Answer, Checkable, JobAnswer, JobRow, OutputRow};
+use super::answer::{Answer, Checkable, JobRow};
 use super::error::chain;
 use super::node::Node;
-use super::{clock, local};
+use super::{clock, job_receipt, local};
 use crate::config::Config;
-use crate::ledger::Stored;
 
 /// Most jobs at a time; a beat names no more than that.
 const MAX_RUNNING: usize = 16;
@@ -136,8 +131,12 @@ pub(super) async fn run(node: &Rc<Node>, file: &str) -> Answer {
         Ok(sandbox) => sandbox,
         Err(error) => return Answer::refused("job.sandbox", chain(&error)),
     };
+    let secrets = match secrets(node, &job) {
+        Ok(secrets) => secrets,
+        Err(text) => return Answer::refused("job.secrets", text),
+    };
     let (number, cancel) = node.jobs.borrow_mut().start(Digest(job.digest()));
-    let answer = match on_thread(sandbox, job, cancel).await {
+    let answer = match on_thread(sandbox, job, secrets, cancel).await {
         Ok(outcome) => account(node, &outcome).await,
         Err(text) => Answer::refused("job.unable", text),
     };
@@ -145,15 +144,38 @@ pub(super) async fn run(node: &Rc<Node>, file: &str) -> Answer {
     answer
 }
 
+/// The job's secrets, opened with the open session's key.
+fn secrets(node: &Node, job: &JobFile) -> Result<Vec<Secret>, String> {
+    if job.secrets.is_empty() {
+        return Ok(Vec::new());
+    }
+    match node.session.borrow().as_ref() {
+        Some(session) => session.open_secrets(job).map_err(|error| error.to_string()),
+        None => Err("no session is open, and secrets are sealed to one".to_owned()),
+    }
+}
+
+/// Tells the log what goes on.
+pub(super) fn note(event: Event) {
+    match event {
+        Event::Started { id, .. } => log::info!("job {id} starts"),
+        Event::Restarting { number, exit, pause_ms } => {
+            log::info!("a job ended with {exit:?}: restart {number} in {pause_ms} ms");
+        }
+        _ => {}
+    }
+}
+
 /// The jailer dies with the thread that started it, so each job has one to itself.
 async fn on_thread(
     sandbox: Arc<Sandbox>,
     job: JobFile,
+    secrets: Vec<Secret>,
     cancel: Arc<AtomicBool>,
 ) -> Result<JobOutcome, String> {
     let (sender, outcome) = oneshot::channel();
     let body = move || {
-        let outcome = sandbox.run(&job, &cancel).map_err(|error| chain(&error));
+        let outcome = sandbox.run(&job, &secrets, &cancel, &note).map_err(|error| chain(&error));
         // Core's tasks outlive its jobs.
         let _ = sender.send(outcome);
     };
@@ -166,10 +188,11 @@ async fn account(node: &Node, outcome: &JobOutcome) -> Answer {
     let signed = {
         let slot = node.session.borrow();
         slot.as_ref().map(|session| {
-            let receipt = receipt(outcome, session.head.seq);
+            let receipt = job_receipt::receipt(outcome, session.head.seq);
             let bytes = session.seal(Kind::JobReceipt, &receipt);
+            job_receipt::keep(outcome, &bytes);
             let stored = node.store(&session.id, Kind::JobReceipt, receipt.seq, &bytes);
-            stored.map(|()| answer(outcome, &receipt, &session.id, bytes, Checkable::Session))
+            stored.map(|()| job_receipt::answer(outcome, &receipt, &session.id, bytes, Checkable::Session))
         })
     };
     let outcome = match signed {
@@ -193,124 +216,16 @@ async fn account(node: &Node, outcome: &JobOutcome) -> Answer {
     }
 }
 
-/// What a receipt says of an outcome.
-pub(super) fn receipt(outcome: &JobOutcome, seq: u64) -> JobReceipt {
-    let output = |output: &assay_sandbox::outcome::Output| JobOutput {
-        path: output.path.clone(),
-        size: output.size,
-        sha256: Digest(output.sha256),
-    };
-    JobReceipt {
-        job: Digest(outcome.job_digest),
-        image: Digest(outcome.image_digest),
-        started_mono_ms: clock::boot_of_monotonic_ms(outcome.started_ms),
-        wall_ms: outcome.wall_ms,
-        exit: exit(&outcome.exit),
-        cpu_us: outcome.usage.cpu_us,
-        max_rss_kib: outcome.usage.max_rss_kib,
-        limits: match outcome.limits {
-            Limits::Cgroup => "cgroup",
-            Limits::Rlimit => "rlimit",
-        }
-        .to_owned(),
-        ids: match outcome.ids {
-            IdMode::Range => "range",
-            IdMode::Single => "single",
-        }
-        .to_owned(),
-        network: match outcome.network {
-            Network::None => "none",
-            Network::Egress => "egress",
-        }
-        .to_owned(),
-        outputs: outcome.outputs.iter().map(output).collect(),
-        stdout: Digest(outcome.stdout.sha256),
-        stderr: Digest(outcome.stderr.sha256),
-        seq,
-    }
-}
-
-fn exit(exit: &Exit) -> JobExit {
-    match exit {
-        Exit::Code(code) => JobExit::Code(*code),
-        Exit::Signal(signal) => JobExit::Signal(u8::try_from(*signal).unwrap_or(u8::MAX)),
-        // How the kernel does it.
-        Exit::OutOfMemory => JobExit::Signal(9),
-        Exit::TimedOut => JobExit::TimedOut,
-        Exit::Cancelled => JobExit::Cancelled,
-        Exit::Refused { .. } => JobExit::NotStarted,
-    }
-}
-
-fn state(exit: JobExit) -> String {
-    match exit {
-        JobExit::Code(code) => format!("exit {code}"),
-        JobExit::Signal(signal) => format!("signal {signal}"),
-        JobExit::TimedOut => "timed out".to_owned(),
-        JobExit::Cancelled => "cancelled".to_owned(),
-        JobExit::NotStarted => "not started".to_owned(),
-    }
-}
-
-/// A receipt as a line of a list.
-pub(super) fn row(receipt: &JobReceipt, session: &Digest) -> JobRow {
-    JobRow {
-        job: receipt.job.to_string(),
-        session: session.to_string(),
-        state: state(receipt.exit),
-        succeeded: receipt.exit.succeeded(),
-        wall_ms: receipt.wall_ms,
-        cpu_us: receipt.cpu_us,
-        max_rss_kib: receipt.max_rss_kib,
-        limits: receipt.limits.clone(),
-        ids: receipt.ids.clone(),
-        network: receipt.network.clone(),
-    }
-}
-
-/// What is said of a job whose receipt is signed.
-pub(super) fn answer(
-    outcome: &JobOutcome,
-    receipt: &JobReceipt,
-    session: &Digest,
-    bytes: Vec<u8>,
-    checkable: Checkable,
-) -> JobAnswer {
-    let output = |output: &JobOutput| OutputRow {
-        path: output.path.clone(),
-        size: output.size,
-        sha256: output.sha256.to_string(),
-    };
-    let refusal = match &outcome.exit {
-        Exit::Refused { reason } => Some(reason.clone()),
-        _ => None,
-    };
-    JobAnswer {
-        row: row(receipt, session),
-        refusal,
-        directory: PathBuf::from(&outcome.dir),
-        outputs: receipt.outputs.iter().map(output).collect(),
-        receipt: hex::encode(bytes),
-        checkable,
-    }
-}
-
-/// Running jobs, then those of the ledger, newest first.
+/// Running jobs, then those that have ended, newest first.
 pub(super) fn list(node: &Node) -> Answer {
     match node.ledger.borrow().jobs() {
         Ok(stored) => {
             let mut jobs = node.jobs.borrow().rows();
-            jobs.extend(stored.iter().filter_map(stored_row));
+            jobs.extend(job_receipt::ended(&node.config, &stored));
             Answer::Jobs { jobs }
         }
         Err(error) => Answer::refused("ledger.failed", chain(&error)),
     }
-}
-
-/// The row of a stored receipt; `None` when it does not decode.
-pub(crate) fn stored_row(stored: &Stored) -> Option<JobRow> {
-    let envelope = assay_wire::Envelope::decode_as(Kind::JobReceipt, &stored.bytes).ok()?;
-    Some(row(&envelope.message().ok()?, &stored.session))
 }
 
 /// Tells a running job to stop.
@@ -372,14 +287,5 @@ mod tests {
         assert_eq!(jobs.find("ab").map(|_| ()).unwrap_err(), 2);
         jobs.cancel_all();
         assert!(cancel.load(Ordering::Relaxed));
-    }
-
-    #[test]
-    fn ends_are_told_apart() {
-        let told = |one: Exit| state(exit(&one));
-        assert_eq!(told(Exit::Code(3)), "exit 3");
-        assert_eq!(told(Exit::Signal(9)), "signal 9");
-        assert_eq!(told(Exit::Refused { reason: String::new() }), "not started");
-        assert_eq!((told(Exit::TimedOut), told(Exit::Cancelled)), ("timed out".into(), "cancelled".into()));
     }
 }

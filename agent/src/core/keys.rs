@@ -27,6 +27,11 @@ impl SessionKeys {
         Ok(Self { sign, sealing: StaticSecret::from(*seed) })
     }
 
+    /// The private half of the sealing key.
+    pub(super) fn sealing(&self) -> &StaticSecret {
+        &self.sealing
+    }
+
     /// The public half of the sealing key.
     pub(super) fn sealing_public(&self) -> Digest {
         Digest(PublicKey::from(&self.sealing).to_bytes())

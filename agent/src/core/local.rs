@@ -8,7 +8,7 @@ use std::cell::RefCell;
 use std::sync::atomic::AtomicBool;
 
 use assay_ledger::session::{SessionEnd, ima_extra_data};
-use assay_sandbox::{JobFile, JobOutcome};
+use assay_sandbox::{JobFile, JobOutcome, SandboxError};
 use assay_wire::{Digest, Domain, Envelope, Kind, Network, hash};
 
 use super::answer::{Checkable, JobAnswer};
@@ -16,7 +16,7 @@ use super::keys::SessionKeys;
 use super::open::Opening;
 use super::session::Session;
 use super::tpm::TpmHandle;
-use super::{CoreError, clock, enrol, jobs, lock, machine};
+use super::{CoreError, clock, enrol, job_receipt, jobs, lock, machine};
 use crate::config::Config;
 use crate::ledger::{Ledger, LedgerError, NewSession};
 
@@ -27,10 +27,13 @@ use crate::ledger::{Ledger, LedgerError, NewSession};
 /// could not be run, and those of the ledger.
 pub fn job_without_daemon(config: &Config, file: &str) -> Result<JobAnswer, CoreError> {
     let _lock = lock::take(&config.node.state_dir)?;
-    let job = JobFile::parse(file.as_bytes()).map_err(CoreError::Job)?;
+    let job = JobFile::parse(file.as_bytes()).map_err(|error| CoreError::Job(error.into()))?;
+    if !job.secrets.is_empty() {
+        return Err(CoreError::Job(SandboxError::Secrets));
+    }
     let sandbox = jobs::open_sandbox(config).map_err(CoreError::Job)?;
     let ledger = RefCell::new(Ledger::open(&config.node.ledger())?);
-    let outcome = sandbox.run(&job, &AtomicBool::new(false)).map_err(CoreError::Job)?;
+    let outcome = sandbox.run(&job, &[], &AtomicBool::new(false), &jobs::note).map_err(CoreError::Job)?;
     let tpm = TpmHandle::start(&config.tpm)?;
     let network = Network::new(&config.network.id);
     let place = Place { config, network: &network, ledger: &ledger, tpm: &tpm };
@@ -53,16 +56,18 @@ impl Place<'_> {
     /// # Errors
     /// [`CoreError::Ledger`], [`CoreError::Tpm`] or [`CoreError::Random`].
     pub(super) async fn sign(&self, outcome: &JobOutcome) -> Result<JobAnswer, CoreError> {
-        let receipt = jobs::receipt(outcome, 0);
+        let receipt = job_receipt::receipt(outcome, 0);
         if let Some(session) = self.open().await? {
             let bytes = session.seal(Kind::JobReceipt, &receipt);
+            job_receipt::keep(outcome, &bytes);
             self.close(&session, &bytes)?;
-            return Ok(jobs::answer(outcome, &receipt, &session.id, bytes, Checkable::Quote));
+            return Ok(job_receipt::answer(outcome, &receipt, &session.id, bytes, Checkable::Quote));
         }
         let keys = SessionKeys::generate().map_err(CoreError::Random)?;
         let nobody = hash(Domain::SessionId, &[&keys.sign.verifying_key().0]);
         let bytes = Envelope::seal(Kind::JobReceipt, nobody, &receipt, &keys.sign, self.network);
-        Ok(jobs::answer(outcome, &receipt, &nobody, bytes, Checkable::Nobody))
+        job_receipt::keep(outcome, &bytes);
+        Ok(job_receipt::answer(outcome, &receipt, &nobody, bytes, Checkable::Nobody))
     }
 
     /// A session that no validator asked for; `None` on a node that is not enrolled.

@@ -1,5 +1,7 @@
 //! The open session: its keys and where its chain stands.
 
+use assay_job::JobFile;
+use assay_job::seal::{self, SealError, Secret};
 use assay_ledger::session::{Head, SessionStart};
 use assay_wire::{Digest, Envelope, Kind, Network};
 use minicbor::Encode;
@@ -41,5 +43,13 @@ impl Session {
     /// Signs a message of this session.
     pub(super) fn seal<T: Encode<()>>(&self, kind: Kind, message: &T) -> Vec<u8> {
         Envelope::seal(kind, self.id, message, &self.keys.sign, &self.network)
+    }
+
+    /// Opens a job's secrets.
+    ///
+    /// # Errors
+    /// [`SealError::Open`] for the first that is not sealed to this session and this job.
+    pub(super) fn open_secrets(&self, job: &JobFile) -> Result<Vec<Secret>, SealError> {
+        seal::open_all(job, self.keys.sealing(), self.network.id(), &self.id, &self.start.node)
     }
 }

@@ -199,4 +199,13 @@ pub struct JobFacts {
     pub network: String,
     /// Collected files: path, size and SHA-256.
     pub outputs: Vec<(String, u64, String)>,
+    /// Entries of the output directories that were not collected.
+    pub outputs_skipped: u64,
+    /// Hash of what confined it, in hex.
+    pub policy: String,
+    /// Tree hash of its checkpoint in hex.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub checkpoint: Option<String>,
+    /// How often it was started again.
+    pub restarts: u32,
 }

@@ -128,6 +128,10 @@ pub(crate) fn job_facts(receipt: &JobReceipt) -> JobFacts {
         ids: receipt.ids.clone(),
         network: receipt.network.clone(),
         outputs: receipt.outputs.iter().map(|o| (o.path.clone(), o.size, o.sha256.to_string())).collect(),
+        outputs_skipped: receipt.outputs_skipped,
+        policy: receipt.policy.to_string(),
+        checkpoint: receipt.checkpoint.map(|hash| hash.to_string()),
+        restarts: receipt.restarts,
     }
 }
 
@@ -138,5 +142,7 @@ fn exit(exit: JobExit) -> String {
         JobExit::TimedOut => "timed out".to_owned(),
         JobExit::Cancelled => "stopped on request".to_owned(),
         JobExit::NotStarted => "never started".to_owned(),
+        JobExit::OutOfMemory => "killed for exceeding its memory".to_owned(),
+        JobExit::Quota => "killed for exceeding a quota".to_owned(),
     }
 }

@@ -23,6 +23,12 @@ pub enum JobExit {
     /// It never started.
     #[n(4)]
     NotStarted,
+    /// It exceeded its memory, and the kernel killed it.
+    #[n(5)]
+    OutOfMemory,
+    /// It exceeded a cap on what it may keep, and was killed.
+    #[n(6)]
+    Quota,
 }
 
 impl JobExit {
@@ -60,13 +66,13 @@ pub struct JobReceipt {
     /// Milliseconds since boot when it started.
     #[n(2)]
     pub started_mono_ms: u64,
-    /// Milliseconds from start to exit.
+    /// Milliseconds from start to exit, restarts and the pauses before them included.
     #[n(3)]
     pub wall_ms: u64,
-    /// How it ended.
+    /// How its last run ended.
     #[n(4)]
     pub exit: JobExit,
-    /// CPU time in microseconds, user and system.
+    /// CPU time of all runs in microseconds, user and system.
     #[n(5)]
     pub cpu_us: u64,
     /// Peak resident memory in KiB.
@@ -84,15 +90,36 @@ pub struct JobReceipt {
     /// Collected files, by path.
     #[n(10)]
     pub outputs: Vec<JobOutput>,
-    /// SHA-256 of what was kept of standard output.
+    /// SHA-256 of what was kept of the last run's standard output.
     #[n(11)]
     pub stdout: Digest,
-    /// SHA-256 of what was kept of standard error.
+    /// SHA-256 of what was kept of the last run's standard error.
     #[n(12)]
     pub stderr: Digest,
     /// Sequence number of the chain's head when it ended.
     #[n(13)]
     pub seq: u64,
+    /// SHA-256 of the image's configuration.
+    #[n(14)]
+    pub config: Digest,
+    /// Hash of what confined it: limits, mounts, and the walls that the jailer built.
+    #[n(15)]
+    pub policy: Digest,
+    /// Bytes that all runs read from disks.
+    #[n(16)]
+    pub io_read: u64,
+    /// Bytes that all runs wrote to disks.
+    #[n(17)]
+    pub io_write: u64,
+    /// Tree hash of the checkpoint directory after the last run; absent without one.
+    #[n(18)]
+    pub checkpoint: Option<Digest>,
+    /// How often it was started again.
+    #[n(19)]
+    pub restarts: u32,
+    /// Entries of the output directories that were not collected.
+    #[n(20)]
+    pub outputs_skipped: u64,
 }
 
 /// An exported job receipt; the payload of an envelope of kind `receipt`, signed by the

@@ -187,8 +187,15 @@ fn chain() {
 
 #[test]
 fn job_and_claim() {
-    let exits =
-        [JobExit::Code(0), JobExit::Signal(9), JobExit::TimedOut, JobExit::Cancelled, JobExit::NotStarted];
+    let exits = [
+        JobExit::Code(0),
+        JobExit::Signal(9),
+        JobExit::TimedOut,
+        JobExit::Cancelled,
+        JobExit::NotStarted,
+        JobExit::OutOfMemory,
+        JobExit::Quota,
+    ];
     for exit in exits {
         let receipt = JobReceipt {
             job: D,
@@ -205,8 +212,16 @@ fn job_and_claim() {
             stdout: D,
             stderr: D,
             seq: 5,
+            config: D,
+            policy: D,
+            io_read: 6,
+            io_write: 7,
+            checkpoint: Some(D),
+            restarts: 8,
+            outputs_skipped: 9,
         };
         holds("job-receipt", &receipt);
+        holds("job-receipt", &JobReceipt { checkpoint: None, ..receipt });
     }
     let bundle = ReceiptBundle { evidence: vec![vec![1].into()], receipt: vec![2], seen: vec![] };
     holds("receipt-bundle", &bundle);

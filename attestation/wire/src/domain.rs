@@ -40,6 +40,12 @@ pub enum Domain {
     Config,
     /// A job file in canonical form.
     JobFile,
+    /// A directory tree that a job reads.
+    JobTree,
+    /// HPKE's `info` of a job's secret, over session, node, job and network.
+    JobSecret,
+    /// What a job was confined by.
+    JobConfinement,
     /// One raw sample: a Merkle leaf.
     MerkleLeaf,
     /// Two hashes below: a Merkle node.
@@ -70,6 +76,9 @@ impl Domain {
             Self::BootLogs => "assay/1/boot-logs",
             Self::Config => "assay/1/config",
             Self::JobFile => "assay/1/job-file",
+            Self::JobTree => "assay/1/tree",
+            Self::JobSecret => "assay/1/job-secret",
+            Self::JobConfinement => "assay/1/job-confinement",
             Self::MerkleLeaf => "assay/1/merkle-leaf",
             Self::MerkleNode => "assay/1/merkle-node",
             Self::Policy => "assay/1/policy",

@@ -127,6 +127,13 @@ impl Lab {
             stdout: Digest([3; 32]),
             stderr: Digest([4; 32]),
             seq: session.seq,
+            config: Digest([5; 32]),
+            policy: Digest([6; 32]),
+            io_read: 0,
+            io_write: 0,
+            checkpoint: None,
+            restarts: 0,
+            outputs_skipped: 0,
         };
         change(&mut receipt);
         let bytes = session.seal(Kind::JobReceipt, &receipt);

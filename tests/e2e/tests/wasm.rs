@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::Command;
 
 const TARGET: &str = "wasm32-unknown-unknown";
-const LIBRARIES: [&str; 6] =
-    ["assay-wire", "assay-tpm", "assay-boot", "assay-gpu", "assay-ledger", "assay-appraisal"];
+const LIBRARIES: [&str; 7] =
+    ["assay-wire", "assay-tpm", "assay-boot", "assay-gpu", "assay-ledger", "assay-job", "assay-appraisal"];
 
 fn is_installed() -> bool {
     let output = Command::new("rustc").args(["--print", "target-libdir", "--target", TARGET]).output();

@@ -204,7 +204,7 @@ impl Bench {
     }
 
     pub fn run_with(&self, script: &str, extra: &str) -> Result<JobOutcome, SandboxError> {
-        self.sandbox.run(&self.job(script, extra), &AtomicBool::new(false))
+        self.sandbox.run(&self.job(script, extra), &[], &AtomicBool::new(false), &|_| {})
     }
 
     pub fn state(&self) -> PathBuf {

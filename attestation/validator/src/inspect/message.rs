@@ -233,6 +233,13 @@ fn job(receipt: &JobReceipt) -> Value {
         "stdout": receipt.stdout.to_string(),
         "stderr": receipt.stderr.to_string(),
         "seq": receipt.seq,
+        "config": receipt.config.to_string(),
+        "policy": receipt.policy.to_string(),
+        "io_read": receipt.io_read,
+        "io_write": receipt.io_write,
+        "checkpoint": receipt.checkpoint.map(|hash| hash.to_string()),
+        "restarts": receipt.restarts,
+        "outputs_skipped": receipt.outputs_skipped,
     })
 }
 
@@ -243,6 +250,8 @@ fn exit(exit: JobExit) -> String {
         JobExit::TimedOut => "timed out".to_owned(),
         JobExit::Cancelled => "cancelled".to_owned(),
         JobExit::NotStarted => "not started".to_owned(),
+        JobExit::OutOfMemory => "out of memory".to_owned(),
+        JobExit::Quota => "over a quota".to_owned(),
     }
 }
 

@@ -220,6 +220,13 @@ impl Node {
             stdout: Digest([8; 32]),
             stderr: Digest([9; 32]),
             seq,
+            config: Digest([5; 32]),
+            policy: Digest([6; 32]),
+            io_read: 0,
+            io_write: 0,
+            checkpoint: None,
+            restarts: 0,
+            outputs_skipped: 0,
         };
         self.seal(Kind::JobReceipt, session, &receipt)
     }

@@ -1,0 +1,77 @@
+//! The second wall: Landlock, at the best ABI of the kernel.
+//!
+//! What it stops on its own, whatever the system call filter says: every mount
+//! and change of roots, tracing of processes outside, device nodes and requests
+//! to devices (ABI 5), signals and abstract sockets to processes outside (ABI
+//! 6). Files below the root may be read, run and, where their mount is
+//! writable, written.
+
+use std::os::fd::AsFd;
+
+use rustix::fs::{Mode, OFlags};
+
+use assay_jailer::report::{Refusal, Stage};
+
+use crate::sys::{self, LandlockRuleset};
+
+/// `LANDLOCK_ACCESS_FS_MAKE_CHAR` and `_MAKE_BLOCK`: handled, never granted.
+const DEVICE_NODES: u64 = 1 << 6 | 1 << 11;
+/// `LANDLOCK_ACCESS_FS_IOCTL_DEV`, likewise.
+const DEVICE_REQUESTS: u64 = 1 << 15;
+/// `LANDLOCK_SCOPE_ABSTRACT_UNIX_SOCKET` and `_SIGNAL`.
+const SCOPES: u64 = 1 << 0 | 1 << 1;
+
+/// Every access right to files that an ABI knows.
+const fn rights(abi: u32) -> u64 {
+    let count = match abi {
+        0 => 0,
+        1 => 13,
+        2 => 14,
+        3 | 4 => 15,
+        _ => 16,
+    };
+    (1 << count) - 1
+}
+
+/// Bytes of the attributes that an ABI knows.
+const fn attribute_bytes(abi: u32) -> usize {
+    match abi {
+        0..4 => 8,
+        4 | 5 => 16,
+        _ => 24,
+    }
+}
+
+/// Fences this process and its children in and returns the ABI; 0 is a kernel without Landlock.
+pub(crate) fn put_up() -> Result<u32, Refusal> {
+    let abi = sys::landlock_abi();
+    if abi == 0 {
+        return Ok(0);
+    }
+    let refuse = |e: std::io::Error| Refusal::new(Stage::Landlock, "fence", e);
+    let handled = rights(abi);
+    let rules = LandlockRuleset {
+        handled_access_fs: handled,
+        handled_access_net: 0,
+        scoped: if abi >= 6 { SCOPES } else { 0 },
+    };
+    let rules = sys::landlock_ruleset(&rules, attribute_bytes(abi)).map_err(refuse)?;
+    let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
+        .map_err(|e| Refusal::new(Stage::Landlock, "open /", e))?;
+    let granted = handled & !(DEVICE_NODES | DEVICE_REQUESTS);
+    sys::landlock_allow(rules.as_fd(), root.as_fd(), granted).map_err(refuse)?;
+    sys::landlock_restrict(rules.as_fd()).map_err(refuse)?;
+    Ok(abi)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rights_grow_with_the_abi() {
+        // EXECUTE to MAKE_SYM; REFER; TRUNCATE; IOCTL_DEV.
+        assert_eq!([0, 1, 2, 3, 4, 5, 7].map(rights), [0, 0x1fff, 0x3fff, 0x7fff, 0x7fff, 0xffff, 0xffff]);
+        assert_eq!([1, 4, 6].map(attribute_bytes), [8, 16, 24]);
+    }
+}
