@@ -264,7 +264,7 @@ fn a_job_is_born_into_its_cgroup() {
 /// Runs a job and says what its cgroup was called.
 fn name_of_a_run(sandbox: &Sandbox, job: &assay_sandbox::JobFile, parent: &Path) -> String {
     std::thread::scope(|scope| {
-        let run = scope.spawn(|| sandbox.run(job, &AtomicBool::new(false)));
+        let run = scope.spawn(|| sandbox.run(job, &[], &AtomicBool::new(false), &|_| {}));
         let found = || {
             let entries = std::fs::read_dir(parent).unwrap().flatten();
             entries.filter(|e| e.path().is_dir()).find_map(|e| e.file_name().into_string().ok())
