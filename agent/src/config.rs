@@ -227,11 +227,13 @@ pub struct SandboxSettings {
     /// First host user and group id given to jobs; 65,536 for each job that runs. The default starts
     /// above what systemd hands to containers.
     pub id_base: u32,
+    /// Processors that no job may use, a list like `0-1,4`; empty for none.
+    pub reserved_cpus: String,
 }
 
 impl Default for SandboxSettings {
     fn default() -> Self {
-        Self { jailer: None, id_base: 0x7000_0000 }
+        Self { jailer: None, id_base: 0x7000_0000, reserved_cpus: String::new() }
     }
 }
 

@@ -3,6 +3,7 @@
 use std::{fmt::Debug, path::Path};
 
 use assay_attester::Backend;
+use assay_sandbox::cgroup::is_cpu_list;
 
 use super::{Config, ConfigError, Validator};
 
@@ -99,7 +100,9 @@ fn rest(config: &Config) -> Checked {
     let sandbox = &config.sandbox;
     sandbox.jailer.iter().try_for_each(|path| absolute("sandbox.jailer", path))?;
     let free = (FIRST_ID..=LAST_ID).contains(&sandbox.id_base);
-    demand(free, "sandbox.id_base", sandbox.id_base, "from 65536 to 3000000000")
+    demand(free, "sandbox.id_base", sandbox.id_base, "from 65536 to 3000000000")?;
+    let listed = is_cpu_list(&sandbox.reserved_cpus);
+    demand(listed, "sandbox.reserved_cpus", &sandbox.reserved_cpus, "a list of processors like \"0-1,4\"")
 }
 
 fn absolute(key: &str, path: &Path) -> Checked {

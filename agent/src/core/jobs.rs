@@ -114,7 +114,15 @@ pub(super) fn open_sandbox(config: &Config) -> Result<Sandbox, SandboxError> {
     let mut settings = SandboxConfig::new(config.node.sandbox_dir());
     settings.jailer.clone_from(&config.sandbox.jailer);
     settings.id_base = config.sandbox.id_base;
+    settings.reserved_cpus.clone_from(&config.sandbox.reserved_cpus);
     Sandbox::new(settings)
+}
+
+/// Ends what the jobs of a core that died have left. A machine that can run no job says so when one comes.
+pub(super) fn sweep(node: &Node) {
+    if let Err(error) = node.jobs.borrow_mut().sandbox(&node.config) {
+        log::info!("no sandbox: {}", chain(&error));
+    }
 }
 
 /// Runs a job file to its end, and signs and stores its receipt.

@@ -13,7 +13,7 @@ use crate::world::{config, inspect, job, run, text};
 
 const SMALL: &str = "cpu = \"500m\"\nmemory = \"64Mi\"\ndisk = \"4Mi\"\npids = 16";
 
-pub fn all(tap: &mut Tap, sandbox: &Sandbox) {
+pub(crate) fn all(tap: &mut Tap, sandbox: &Sandbox) {
     tap.check("limits are in force before the job is", || before_birth(sandbox));
     tap.check("a memory bomb ends as out of memory, and the whole job with it", || memory(sandbox));
     tap.check("the kernel refuses processes beyond the limit, and counts it", || processes(sandbox));
@@ -50,7 +50,11 @@ fn before_birth(sandbox: &Sandbox) {
         }
         // Nothing to forbid in this machine; the controllers are there.
         for file in ["misc.max", "rdma.max"] {
-            assert_eq!((cgroup.join(file).exists(), text(&cgroup.join(file))), (true, String::new()), "{file}");
+            assert_eq!(
+                (cgroup.join(file).exists(), text(&cgroup.join(file))),
+                (true, String::new()),
+                "{file}"
+            );
         }
         assert!(fs::create_dir(cgroup.join("below")).is_err());
     });
@@ -137,7 +141,8 @@ fn devices(sandbox: &Sandbox) {
     inspect(sandbox, &job("sleep 1000", SMALL, ""), |cgroup| {
         // Root of the machine, but in the job's cgroup.
         let read = |device: &str| {
-            let script = format!("echo $$ > {}/cgroup.procs; dd if={device} of=/dev/null count=1", cgroup.display());
+            let script =
+                format!("echo $$ > {}/cgroup.procs; dd if={device} of=/dev/null count=1", cgroup.display());
             Command::new("/bin/sh").args(["-c", &script]).output().unwrap()
         };
         assert!(read("/dev/zero").status.success());
