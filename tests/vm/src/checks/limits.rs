@@ -73,8 +73,8 @@ fn memory(sandbox: &Sandbox) {
     let done = run(sandbox, &job("setsid sleep 1000 & bomb memory; echo survived", SMALL, "")).unwrap();
     assert_eq!(done.exit, Exit::OutOfMemory, "{done:?}");
     assert_eq!(done.stdout.tail, "");
-    // Our first process, the shell, the daemon and the bomb.
-    assert!(done.usage.oom_kills >= 4, "{:?}", done.usage);
+    // Of our first process, the shell, the daemon and the bomb, some may be dead before their turn.
+    assert!(done.usage.oom_kills >= 2, "{:?}", done.usage);
     let peak = done.usage.max_rss_kib;
     assert!((48 << 10..=64 << 10).contains(&peak), "peak {peak} KiB");
     assert_eq!(swapped_out(), before);
