@@ -26,6 +26,7 @@ mod certificates;
 mod cpu;
 mod enrolment;
 mod files;
+mod job;
 mod mutate;
 mod references;
 mod seeds;
@@ -39,6 +40,7 @@ pub use certificates::{certificate, platform_certificate};
 pub use cpu::thread_time;
 pub use enrolment::enrolment;
 pub use files::{policy, state, trust};
+pub use job::job;
 pub use mutate::mutations;
 pub use references::{corim, release};
 pub use seeds::{corpus_dir, data, seeds};
@@ -60,6 +62,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("eventlog", eventlog),
     ("evidence", evidence),
     ("ima", ima),
+    ("job", job),
     ("message", message),
     ("platform_certificate", platform_certificate),
     ("policy", policy),

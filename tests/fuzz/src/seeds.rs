@@ -20,6 +20,38 @@ use crate::{Arrival, MESSAGES, World, world};
 /// The longest file of the data folder that is a seed, in bytes; longer ones only slow mutations down.
 const LONGEST: usize = 512 << 10;
 
+/// Job files with every key, in both forms.
+const JOBS: [&str; 2] = [
+    r#"[job]
+image = "oci:/layout:v1"
+command = ["/bin/sh", "-c", "true"]
+env = { A = "1" }
+timeout = "30s"
+network = "none"
+outputs = ["/out"]
+output_bytes = "8Mi"
+restart = { on = "failure", max = 3, backoff = "5s" }
+checkpoint = "/ckpt"
+checkpoint_bytes = "4Mi"
+[[job.inputs]]
+source = "/data/set"
+sha256 = "0707070707070707070707070707070707070707070707070707070707070707"
+target = "/in"
+[job.secrets]
+KEY = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+[job.resources]
+cpu = "500m"
+memory = "512Mi"
+disk = "1Gi"
+pids = 16
+gpus = 0
+limits = "rlimit"
+"#,
+    r#"{"job": {"image": "registry.example/app@sha256:0707070707070707070707070707070707070707070707070707070707070707",
+"inputs": [{"source": "/a", "sha256": "0707070707070707070707070707070707070707070707070707070707070707",
+"target": "/in/a"}], "outputs": ["/out/a", "/out/b"], "checkpoint": "/c", "resources": {"pids": 1}}}"#,
+];
+
 /// Everything that `target` starts from: made here, kept in the repository, read from the data folder.
 pub fn seeds(target: &str) -> Vec<Vec<u8>> {
     let made = made(target, world());
@@ -54,6 +86,7 @@ fn made(target: &str, world: &World) -> Vec<Vec<u8>> {
             let further = [(Arrival::Firmware, log), (Arrival::Userspace, vec![]), (Arrival::Ima, vec![])];
             arrivals.into_iter().chain(further).map(|(arrival, bytes)| arriving(arrival, &bytes)).collect()
         }
+        "job" => JOBS.map(|text| text.as_bytes().to_vec()).into(),
         "message" => messages(world),
         "release" => vec![cbor::to_vec(&release())],
         "corim" => release().to_corim().into_iter().collect(),
