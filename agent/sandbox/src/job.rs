@@ -15,6 +15,7 @@ use sha2::{Digest, Sha256};
 use assay_jailer::plan::is_plain_absolute;
 
 use crate::error::SandboxError;
+use crate::registry_ref::{RefError, RegistryRef};
 use crate::units::{parse_bytes, parse_millicpu, parse_millis};
 
 /// Most bytes in a job file.
@@ -37,6 +38,9 @@ pub enum JobError {
         /// What it expected, naming the key.
         message: String,
     },
+    /// The image is neither a layout nor a registry's.
+    #[error("job.image: neither oci:/path/to/layout:tag nor a registry's image: {0}")]
+    Image(RefError),
     /// A value outside of its range.
     #[error("{field}: {rule}")]
     Field {
@@ -58,6 +62,8 @@ pub enum ImageRef {
         /// `org.opencontainers.image.ref.name` of the manifest.
         tag: String,
     },
+    /// An image in a registry: `HOST[:PORT]/NAME@sha256:DIGEST`.
+    Registry(RegistryRef),
 }
 
 /// What may be reached over the network.
@@ -304,10 +310,8 @@ fn json_error(text: &str, error: &serde_json::Error) -> JobError {
 fn parse_image(text: &str) -> Result<ImageRef, JobError> {
     const FIELD: &str = "job.image";
     let Some(rest) = text.strip_prefix("oci:") else {
-        return Err(JobError::Field {
-            field: FIELD,
-            rule: "must be \"oci:/path/to/layout:tag\"; registries come later",
-        });
+        let reference = RegistryRef::parse(text);
+        return reference.map(ImageRef::Registry).map_err(JobError::Image);
     };
     let (path, tag) = rest.rsplit_once(':').unwrap_or((rest, "latest"));
     rule(path.starts_with('/') && !path.contains('\0'), FIELD, "needs an absolute layout path")?;
@@ -457,7 +461,6 @@ mod tests {
     #[test]
     fn ranges_name_the_field() {
         let cases = [
-            ("oci:/layout:v1", "registry.example/image", "job.image"),
             ("oci:/layout:v1", "oci:relative:v1", "job.image"),
             ("oci:/layout:v1", "oci:/layout:../x", "job.image"),
             ("30s", "30", "job.timeout"),
@@ -478,6 +481,16 @@ mod tests {
             let JobError::Field { field, .. } = error(&TOML.replace(from, to)) else { panic!("{to}") };
             assert_eq!(field, expected, "{to}");
         }
+    }
+
+    #[test]
+    fn images_may_be_in_registries() {
+        let digest = format!("sha256:{}", "0".repeat(64));
+        let text = TOML.replace("oci:/layout:v1", &format!("registry.example/a/b@{digest}"));
+        let ImageRef::Registry(image) = JobFile::parse(text.as_bytes()).unwrap().image else { panic!() };
+        assert_eq!(image.repository(), "a/b");
+        let refused = error(&TOML.replace("oci:/layout:v1", "registry.example/image"));
+        assert_eq!(refused, JobError::Image(RefError::Unversioned));
     }
 
     #[test]

@@ -11,13 +11,12 @@ use assay_jailer::report::{End, Report};
 use crate::cgroup::{self, Cgroup};
 use crate::collect::{collect, summarize_log};
 use crate::error::SandboxError;
-use crate::image::{self, Image, RunConfig};
-use crate::job::{ImageRef, JobFile, Limits};
-use crate::layers::LayerCache;
+use crate::image::{Image, RunConfig};
+use crate::images::{Event, Images, ImagesConfig};
+use crate::job::{JobFile, Limits};
 use crate::outcome::{Exit, IdMode, JobOutcome, Usage};
 use crate::store::{JobDir, Slot, Store};
 use crate::supervise::{self, Finished};
-use crate::unpack::UnpackLimits;
 use crate::user;
 
 /// Name of the jailer's binary.
@@ -49,8 +48,8 @@ pub struct SandboxConfig {
     pub cgroup_parent: Option<PathBuf>,
     /// Bytes kept of standard output and of standard error.
     pub log_bytes: u64,
-    /// Limits for each layer.
-    pub unpack: UnpackLimits,
+    /// How images are come by.
+    pub images: ImagesConfig,
 }
 
 impl SandboxConfig {
@@ -64,7 +63,7 @@ impl SandboxConfig {
             slots: 64,
             cgroup_parent: None,
             log_bytes: 1 << 20,
-            unpack: UnpackLimits::default(),
+            images: ImagesConfig::default(),
         }
     }
 }
@@ -87,7 +86,7 @@ pub struct Sandbox {
     config: SandboxConfig,
     jailer: PathBuf,
     store: Store,
-    cache: LayerCache,
+    images: Images,
 }
 
 impl Sandbox {
@@ -101,8 +100,8 @@ impl Sandbox {
         if let Some(parent) = &config.cgroup_parent {
             clear_cgroups(&store, parent, config.slots)?;
         }
-        let cache = LayerCache::new(store.layers(), config.unpack);
-        Ok(Self { config, jailer, store, cache })
+        let images = Images::open(store.layers(), config.images.clone())?;
+        Ok(Self { config, jailer, store, images })
     }
 
     /// Runs one job to its end, or until `cancel` is set, and collects its results.
@@ -113,21 +112,34 @@ impl Sandbox {
     /// # Errors
     /// If the job could not be run; a job that ran and failed is an [`Exit`].
     pub fn run(&self, job: &JobFile, cancel: &AtomicBool) -> Result<JobOutcome, SandboxError> {
+        self.run_observed(job, cancel, &|_| {})
+    }
+
+    /// [`Sandbox::run`], telling what goes on while the image is provided.
+    ///
+    /// # Errors
+    /// Those of [`Sandbox::run`].
+    pub fn run_observed(
+        &self,
+        job: &JobFile,
+        cancel: &AtomicBool,
+        events: &dyn Fn(Event),
+    ) -> Result<JobOutcome, SandboxError> {
         job.check_supported()?;
-        let ImageRef::Layout { path, tag } = &job.image;
-        let image = image::open(path, tag)?;
-        let layers = self.cache.provide(&image)?;
+        // Holds the layers until the job is over.
+        let provided = self.images.provide(&job.image, cancel, events)?;
+        let (image, layers) = (&provided.image, provided.layers());
         let slot = self.store.take_slot(self.config.slots)?;
         let cgroup = self.make_cgroup(job, &slot)?;
         let mut dir = self.store.new_job(&job.digest())?;
-        let mut plan = self.plan(job, &image, layers, &slot, &dir)?;
+        let mut plan = self.plan(job, image, layers, &slot, &dir)?;
         plan.cgroup = cgroup.as_ref().map(|c| c.path().to_owned());
         let started_ms = monotonic_ms();
         let finished = supervise::run(&self.jailer, &plan, &dir.path, cancel).inspect_err(|_| {
             log::error!("jailer: {}", supervise::last_words(&dir.path));
         })?;
         let ended_ms = monotonic_ms();
-        let mut outcome = account(job, &image, &dir, &plan, finished)?;
+        let mut outcome = account(job, image, &dir, &plan, finished)?;
         (outcome.started_ms, outcome.ended_ms) = (started_ms, ended_ms);
         outcome.wall_ms = ended_ms.saturating_sub(started_ms);
         if let Some(cgroup) = &cgroup {
