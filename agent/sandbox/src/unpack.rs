@@ -245,6 +245,8 @@ fn components(path: &[u8]) -> Result<Vec<&OsStr>, Failure> {
     rule(parts.contains(&b"..".as_slice()), "a path with ..")?;
     rule(parts.iter().any(|p| p.len() > 255 || p.contains(&0)), "an impossible name")?;
     rule(parts.len() > DEPTH_MAX, "deeper than 128 directories")?;
+    let parents = parts.split_last().map_or(&[][..], |(_, parents)| parents);
+    rule(parents.iter().any(|p| p.starts_with(WHITEOUT)), "a path through a whiteout")?;
     Ok(parts.into_iter().map(OsStr::from_bytes).collect())
 }
 

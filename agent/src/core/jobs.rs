@@ -11,6 +11,8 @@ use std::time::Duration;
 use assay_ledger::job::{JobExit, JobOutput, JobReceipt};
 use assay_sandbox::job::{Limits, Network};
 use assay_sandbox::outcome::IdMode;
+use assay_sandbox::pull::Puller;
+use assay_sandbox::unpack_process::Unpacker;
 use assay_sandbox::{Exit, JobFile, JobOutcome, Sandbox, SandboxConfig, SandboxError};
 use assay_wire::{Digest, Kind};
 use minicbor::bytes::ByteArray;
@@ -21,7 +23,7 @@ use super::answer::{Answer, Checkable, JobAnswer, JobRow, OutputRow};
 use super::error::chain;
 use super::node::Node;
 use super::{clock, local};
-use crate::config::Config;
+use crate::config::{Config, ImageSettings};
 use crate::ledger::Stored;
 
 /// Most jobs at a time; a beat names no more than that.
@@ -92,7 +94,9 @@ impl Jobs {
         if let Some(sandbox) = &self.sandbox {
             return Ok(Arc::clone(sandbox));
         }
-        let sandbox = Arc::new(open_sandbox(config)?);
+        // Core has no network; the service that has is started beside it.
+        let puller = Puller::Socket(config.node.runtime_dir.join(ImageSettings::PULL_SOCKET));
+        let sandbox = Arc::new(open_sandbox(config, puller)?);
         Ok(Arc::clone(self.sandbox.insert(sandbox)))
     }
 
@@ -115,11 +119,17 @@ fn short(digest: &Digest) -> [u8; 8] {
 }
 
 /// The sandbox of this configuration; clears what a crash left behind.
-pub(super) fn open_sandbox(config: &Config) -> Result<Sandbox, SandboxError> {
+pub(super) fn open_sandbox(config: &Config, puller: Puller) -> Result<Sandbox, SandboxError> {
     let mut settings = SandboxConfig::new(config.node.sandbox_dir());
+    settings.images = config.sandbox.images.sandbox(Unpacker::Process(own_program()), puller);
     settings.jailer.clone_from(&config.sandbox.jailer);
     settings.id_base = config.sandbox.id_base;
     Sandbox::new(settings)
+}
+
+/// This very program, also after an update has put another in its place.
+pub(super) fn own_program() -> PathBuf {
+    PathBuf::from("/proc/self/exe")
 }
 
 /// Runs a job file to its end, and signs and stores its receipt.
