@@ -7,7 +7,7 @@
 
 mod common;
 
-use std::io::Cursor;
+use std::io::{Cursor, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::Path;
@@ -16,6 +16,7 @@ use std::process::Command;
 use assay_sandbox::image::Compression;
 use assay_sandbox::unpack::{UnpackError, UnpackLimits, Unpacked, unpack};
 use common::{ImageBuilder, gzip};
+use flate2::write::GzEncoder;
 use tar::{Builder, EntryType, Header};
 
 const FILE: EntryType = EntryType::Regular;
@@ -122,9 +123,10 @@ impl Place {
     }
 
     fn check_outside(&self) {
-        let mut names: Vec<_> = std::fs::read_dir(self.outer.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
-        names.sort();
-        assert_eq!(names, ["layer", "victim"]);
+        let names = std::fs::read_dir(self.outer.path()).unwrap().map(|e| e.unwrap().file_name());
+        // umoci removes the layer's directory when it refuses.
+        let others: Vec<_> = names.filter(|name| name != "layer").collect();
+        assert_eq!(others, ["victim"]);
         let victim = self.outer.path().join("victim");
         assert_eq!(std::fs::read(&victim).unwrap(), b"untouched");
         assert_eq!(victim.metadata().unwrap().nlink(), 1);
@@ -201,8 +203,6 @@ const SCOPED: &str = "umoci resolves the link inside of the root file system; a 
 #[test]
 fn writing_through_a_symbolic_link() {
     for target in ["..", "/", "../victim", "/proc/self/root", "/etc"] {
-        let umoci = if target == "../victim" { Umoci::Refuses } else { Umoci::Accepts };
-        let _ = umoci;
         refused(tar().symlink("l", target).file("l/evil").bytes(), THROUGH, Umoci::Unasked, SCOPED);
     }
     refused(tar().symlink("l", "..").file("l/evil").bytes(), THROUGH, Umoci::Accepts, SCOPED);
@@ -378,9 +378,6 @@ fn sparse_files() {
 
 #[test]
 fn times_at_the_end_of_the_world() {
-    let mut far = [0xff; 12];
-    far[0] = 0x80;
-    far[4] = 0x7f;
     let layer = tar().header(|h| h.as_old_mut().mtime = *b"77777777777\0", b"x").bytes();
     confined(layer, Umoci::Accepts, |layer, _| {
         assert!(layer.join("f").metadata().unwrap().mtime() <= 1 << 33);
@@ -430,8 +427,11 @@ fn inode_bombs() {
 fn compression_bombs() {
     let zeros = vec![0; 128 << 20];
     let bomb = tar().with(FILE, "zeros", "", &zeros, 0o644).bytes();
+    let mut encoder = GzEncoder::new(Vec::new(), flate2::Compression::best());
+    encoder.write_all(&bomb).unwrap();
+    let packed = encoder.finish().unwrap();
     for (blob, compression) in
-        [(gzip(&bomb), Compression::Gzip), (zstd::encode_all(bomb.as_slice(), 1).unwrap(), Compression::Zstd)]
+        [(packed, Compression::Gzip), (zstd::encode_all(bomb.as_slice(), 1).unwrap(), Compression::Zstd)]
     {
         let (_place, result) = ours(&blob, compression, UnpackLimits::default());
         assert!(format!("{:?}", result.unwrap_err()).contains("more than 200 times its blob"));
@@ -486,7 +486,10 @@ fn truncated_streams_and_trailing_garbage() {
         (more(&zstd), Compression::Zstd),
     ] {
         let (_place, result) = ours(&blob, compression, UnpackLimits::default());
-        assert!(matches!(result.unwrap_err(), UnpackError::Read { .. } | UnpackError::Make { .. }));
+        let error = result.unwrap_err();
+        let ended = matches!(&error, UnpackError::Refused { rule, .. } if rule == "content that ends early");
+        let broken = matches!(&error, UnpackError::Read { .. } | UnpackError::Make { .. });
+        assert!(ended || broken, "{error:?}");
     }
 }
 
