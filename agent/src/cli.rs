@@ -115,7 +115,9 @@ fn dispatch(command: &Command, file: &ConfigFile, verbose: u8) -> Result<u8, Cli
         // arguments, and an inventory must work on a machine where nothing is set up.
         Command::Nvml { library } => return serve_gpus(Path::new(library)),
         Command::ProbeUserns => return probe_userns(),
-        Command::Unpack => return Err(CliError::Usage("unpack is a process of the agent's own, without options")),
+        Command::Unpack => {
+            return Err(CliError::Usage("unpack is a process of the agent's own, without options"));
+        }
         Command::Pull { settings: Some(text) } => return pull(&image_settings(text)?),
         _ => {}
     }

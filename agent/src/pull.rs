@@ -106,7 +106,8 @@ struct Answers<W: Write>(BufWriter<W>);
 
 impl<W: Write> Answers<W> {
     fn frame(&mut self, kind: u8, payload: &[u8]) -> io::Result<()> {
-        let length = u32::try_from(payload.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
+        let length =
+            u32::try_from(payload.len()).map_err(|_| io::Error::from(io::ErrorKind::InvalidInput))?;
         self.0.write_all(&[kind])?;
         self.0.write_all(&length.to_le_bytes())?;
         self.0.write_all(payload)

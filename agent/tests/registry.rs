@@ -2,6 +2,7 @@
 //!
 //! A real registry and a real image maker first; then a registry that means harm.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
+#![allow(unreachable_pub, clippy::cast_possible_truncation)]
 
 #[path = "registry/hostile.rs"]
 mod hostile;

@@ -42,7 +42,9 @@ fn analyze(args: &[&str], dir: &Path, units: &[&str]) -> Option<Output> {
 #[test]
 fn units_are_well_formed() {
     let dir = copies();
-    let Some(output) = analyze(&["verify", "--man=no"], dir.path(), &[&UNITS[..], &SOCKETS].concat()) else { return };
+    let Some(output) = analyze(&["verify", "--man=no"], dir.path(), &[&UNITS[..], &SOCKETS].concat()) else {
+        return;
+    };
     let said = String::from_utf8_lossy(&output.stderr);
     let ours: Vec<&str> = said.lines().filter(|line| line.contains("assay")).collect();
     assert!(output.status.success() && ours.is_empty(), "{said}");
@@ -52,7 +54,9 @@ fn units_are_well_formed() {
 #[test]
 fn units_stay_as_closed_as_they_are() {
     let dir = copies();
-    for (unit, most) in [("assay-core.service", "52"), ("assay-link.service", "15"), ("assay-pull@.service", "15")] {
+    for (unit, most) in
+        [("assay-core.service", "52"), ("assay-link.service", "15"), ("assay-pull@.service", "15")]
+    {
         let args = ["security", "--offline=true", "--no-pager", "--threshold", most];
         let Some(output) = analyze(&args, dir.path(), &[unit]) else { return };
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));

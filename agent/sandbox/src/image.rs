@@ -241,12 +241,12 @@ pub(crate) fn check_digest(what: &str, expected: &[u8; 32], found: &[u8; 32]) ->
 }
 
 fn image_from(source: &mut dyn Source, entry: &Entry) -> Result<Image, SandboxError> {
+    if !is(&entry.media_type, &MediaType::ImageManifest) {
+        return Err(SandboxError::image("manifest", "is not an image manifest by its media type"));
+    }
     let shape: Shape = decode("manifest", &entry.bytes)?;
     if shape.manifests.is_some() || shape.fs_layers.is_some() {
         return Err(SandboxError::image("manifest", "is an index at the same time"));
-    }
-    if !is(&entry.media_type, &MediaType::ImageManifest) {
-        return Err(SandboxError::image("manifest", "is not an image manifest by its media type"));
     }
     check_shape("manifest", entry, &shape)?;
     let manifest: ImageManifest = decode("manifest", &entry.bytes)?;

@@ -98,7 +98,7 @@ impl Fault {
             Self::Cancelled => SandboxError::Cancelled,
             Self::TimedOut => SandboxError::ImageTimeout,
             Self::Broken(error) => match error.downcast::<PullError>() {
-                Ok(source) => SandboxError::Pull { what: path(), source },
+                Ok(error) => error.of(path()),
                 Err(source) => SandboxError::ReadImage { path: path(), source },
             },
         }

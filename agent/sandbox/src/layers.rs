@@ -205,11 +205,10 @@ impl LayerStore {
                 job.run(program, &mut blob, watched.watch)
             }
         };
-        let fault = blob.take_fault();
-        match (done, fault) {
-            // What broke the stream says more than what came of it.
-            (Err(_), Some(fault)) => Err(fault.into_error(layer)),
-            (done, _) => done.map_err(named),
+        // A blob that broke off is no layer, whatever came of it until then.
+        match blob.take_fault() {
+            Some(fault) => Err(fault.into_error(layer)),
+            None => done.map_err(named),
         }
     }
 

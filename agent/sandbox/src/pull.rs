@@ -121,6 +121,17 @@ pub enum PullError {
     TimedOut,
 }
 
+impl PullError {
+    /// The error, for this part of an image.
+    pub(crate) fn of(self, what: impl Into<String>) -> SandboxError {
+        match self {
+            Self::Cancelled => SandboxError::Cancelled,
+            Self::TimedOut => SandboxError::ImageTimeout,
+            source => SandboxError::Pull { what: what.into(), source },
+        }
+    }
+}
+
 /// One image's connection to the pull process.
 pub(crate) struct Registry<'a> {
     image: RegistryRef,
@@ -151,7 +162,7 @@ impl<'a> Registry<'a> {
             stream.set_read_timeout(Some(TICK))?;
             Ok(Self { image, stream: BufReader::with_capacity(FRAME_MAX, stream), watch, child })
         });
-        started.map_err(|e| SandboxError::Pull { what, source: PullError::Start(e) })
+        started.map_err(|error| PullError::Start(error).of(what))
     }
 
     /// The manifest or index that the reference names, its digest checked.
@@ -167,7 +178,7 @@ impl<'a> Registry<'a> {
 
     /// Asks, and reads an answer of at most [`DOCUMENT_MAX`] bytes.
     fn whole(&mut self, what: &str, item: Item) -> Result<(String, Vec<u8>), SandboxError> {
-        let named = |source| SandboxError::Pull { what: what.to_owned(), source };
+        let named = |source: PullError| source.of(what);
         let media_type = self.ask(item).map_err(named)?;
         let mut bytes = Vec::new();
         let mut body = Body { registry: self, left: 0, ended: false };
@@ -272,7 +283,7 @@ impl Source for Registry<'_> {
 
     fn layer(&mut self, layer: &Layer) -> Result<Box<dyn Read + '_>, SandboxError> {
         let item = Item::Blob { digest: text(&layer.digest), size: layer.size };
-        self.ask(item).map_err(|source| SandboxError::Pull { what: text(&layer.digest), source })?;
+        self.ask(item).map_err(|error| error.of(text(&layer.digest)))?;
         Ok(Box::new(Body { registry: self, left: 0, ended: false }))
     }
 }

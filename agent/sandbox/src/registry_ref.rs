@@ -229,7 +229,10 @@ mod tests {
     fn good_references_are_split_and_written_back() {
         let cases = [
             ("registry.example/a:1", ("registry.example", None, "a", Some("1"), false)),
-            ("localhost/a/b_c/d__e/f---g.h:V1.2-x", ("localhost", None, "a/b_c/d__e/f---g.h", Some("V1.2-x"), false)),
+            (
+                "localhost/a/b_c/d__e/f---g.h:V1.2-x",
+                ("localhost", None, "a/b_c/d__e/f---g.h", Some("V1.2-x"), false),
+            ),
             ("127.0.0.1:5000/a:_", ("127.0.0.1", Some(5000), "a", Some("_"), false)),
             ("[::1]:5000/a:t", ("::1", Some(5000), "a", Some("t"), false)),
             ("reg:1/a:t", ("reg", Some(1), "a", Some("t"), false)),

@@ -85,8 +85,14 @@ mod tests {
 
     #[test]
     fn devices_are_not_asked_for_and_other_variables_stay() {
-        let env = json!(["NVIDIA_VISIBLE_DEVICES=all", "NVIDIA_DRIVER_CAPABILITIES=all", "LD_PRELOAD=/x.so",
-                         "CUDA_VISIBLE_DEVICES", "CUDA_VISIBLE_DEVICES_X=1", "A=NVIDIA_VISIBLE_DEVICES=1"]);
+        let env = json!([
+            "NVIDIA_VISIBLE_DEVICES=all",
+            "NVIDIA_DRIVER_CAPABILITIES=all",
+            "LD_PRELOAD=/x.so",
+            "CUDA_VISIBLE_DEVICES",
+            "CUDA_VISIBLE_DEVICES_X=1",
+            "A=NVIDIA_VISIBLE_DEVICES=1"
+        ]);
         let run = parse(json!({"Env": env})).unwrap();
         assert_eq!(run.env, ["LD_PRELOAD=/x.so", "CUDA_VISIBLE_DEVICES_X=1", "A=NVIDIA_VISIBLE_DEVICES=1"]);
     }
@@ -94,7 +100,10 @@ mod tests {
     #[test]
     fn entry_point_comes_before_command() {
         let run = parse(json!({"Entrypoint": ["/e", "1"], "Cmd": ["2"], "User": "7:8"})).unwrap();
-        assert_eq!((run.argv.join(" ").as_str(), run.user.as_str(), run.cwd.as_str()), ("/e 1 2", "7:8", "/"));
+        assert_eq!(
+            (run.argv.join(" ").as_str(), run.user.as_str(), run.cwd.as_str()),
+            ("/e 1 2", "7:8", "/")
+        );
     }
 
     #[test]

@@ -75,11 +75,7 @@ impl<'a> LayerStream<'a> {
     ///
     /// # Errors
     /// Where the decoder cannot be set up.
-    pub(crate) fn new(
-        blob: impl Read + 'a,
-        compression: Compression,
-        total_max: u64,
-    ) -> io::Result<Self> {
+    pub(crate) fn new(blob: impl Read + 'a, compression: Compression, total_max: u64) -> io::Result<Self> {
         let meter = Meter::default();
         let tap = BufReader::with_capacity(64 << 10, Tap { inner: blob, meter: meter.clone() });
         let decoder: Box<dyn Read + 'a> = match compression {

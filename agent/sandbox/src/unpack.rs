@@ -29,7 +29,7 @@ use std::path::Path;
 
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, Stat, Timespec, Timestamps, Uid, XattrFlags, chownat, fchmod, fchown,
-    fstatvfs, fsetxattr, futimens, linkat, makedev, mkdirat, mknodat, symlinkat, unlinkat,
+    fsetxattr, fstatvfs, futimens, linkat, makedev, mkdirat, mknodat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
@@ -187,8 +187,7 @@ pub(crate) fn unpack_as(
     let stream = LayerStream::new(blob, compression, limits.total_bytes).map_err(read)?;
     let mut archive = Archive::new(stream);
     let root = Dir::open(into).map_err(UnpackError::Open)?;
-    let mut layer =
-        Layer { root, keep_owners, limits, entries: 0, skipped: 0, disk_bytes: 0, next_look: 0 };
+    let mut layer = Layer { root, keep_owners, limits, entries: 0, skipped: 0, disk_bytes: 0, next_look: 0 };
     archive::for_each(&mut archive, |item, content| layer.apply(&item, content))?;
     let mut stream = archive.into_inner();
     stream.finish().map_err(read)?;

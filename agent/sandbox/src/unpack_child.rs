@@ -91,9 +91,7 @@ enum Unable {
 }
 
 fn system<E: Into<io::Error>>(what: &'static str) -> impl FnOnce(E) -> Unable {
-    move |error| {
-        Unable::System(what, nix::Error::from_raw(error.into().raw_os_error().unwrap_or_default()))
-    }
+    move |error| Unable::System(what, nix::Error::from_raw(error.into().raw_os_error().unwrap_or_default()))
 }
 
 /// Unpacks what standard input gives, answers on standard output; true if the layer is whole.
@@ -133,11 +131,8 @@ fn run() -> Result<Result<Unpacked, UnpackError>, Unable> {
 }
 
 fn limit() -> Result<(), Unable> {
-    let limits = [
-        (Resource::RLIMIT_AS, MEMORY_MAX),
-        (Resource::RLIMIT_NOFILE, FILES_MAX),
-        (Resource::RLIMIT_CORE, 0),
-    ];
+    let limits =
+        [(Resource::RLIMIT_AS, MEMORY_MAX), (Resource::RLIMIT_NOFILE, FILES_MAX), (Resource::RLIMIT_CORE, 0)];
     limits.into_iter().try_for_each(|(limit, most)| setrlimit(limit, most, most)).map_err(system("limits"))
 }
 
@@ -173,8 +168,7 @@ fn enter(dir: &Path) -> Result<(), Unable> {
 /// Keeps what owners and closed directories need; no set-user-id, no device, no administration.
 fn drop_capabilities() -> Result<(), Unable> {
     let kept = CapabilitySet::CHOWN | CapabilitySet::DAC_OVERRIDE | CapabilitySet::FOWNER;
-    let sets =
-        CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
+    let sets = CapabilitySets { effective: kept, permitted: kept, inheritable: CapabilitySet::empty() };
     set_capabilities(None, sets).map_err(system("capabilities"))
 }
 

@@ -133,7 +133,11 @@ impl Place {
     }
 }
 
-fn ours(blob: &[u8], compression: Compression, limits: UnpackLimits) -> (Place, Result<Unpacked, UnpackError>) {
+fn ours(
+    blob: &[u8],
+    compression: Compression,
+    limits: UnpackLimits,
+) -> (Place, Result<Unpacked, UnpackError>) {
     let place = Place::new();
     let result = unpack(Cursor::new(blob), compression, &place.layer(), limits);
     place.check_outside();
@@ -186,9 +190,10 @@ const REWRITTEN: &str = "umoci takes the name for another one inside; no writer 
 
 #[test]
 fn parent_directories_in_names() {
-    for name in ["../victim", "a/../../victim", ".."] {
+    for name in ["../victim", "a/../../victim"] {
         refused(tar().file(name).bytes(), "a path with ..", Umoci::Accepts, REWRITTEN);
     }
+    refused(tar().file("..").bytes(), "a path with ..", Umoci::Refuses, "");
 }
 
 #[test]
@@ -206,7 +211,12 @@ fn writing_through_a_symbolic_link() {
         refused(tar().symlink("l", target).file("l/evil").bytes(), THROUGH, Umoci::Unasked, SCOPED);
     }
     refused(tar().symlink("l", "..").file("l/evil").bytes(), THROUGH, Umoci::Accepts, SCOPED);
-    refused(tar().symlink("a", "b").symlink("b", "..").file("a/evil").bytes(), THROUGH, Umoci::Accepts, SCOPED);
+    refused(
+        tar().symlink("a", "b").symlink("b", "..").file("a/evil").bytes(),
+        THROUGH,
+        Umoci::Accepts,
+        SCOPED,
+    );
 }
 
 #[test]
@@ -278,7 +288,10 @@ fn set_user_id_bits() {
 #[test]
 fn capabilities_and_overlay_attributes() {
     let attributes: [(&str, &[u8]); 5] = [
-        ("SCHILY.xattr.security.capability", b"\x01\x00\x00\x02\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff"),
+        (
+            "SCHILY.xattr.security.capability",
+            b"\x01\x00\x00\x02\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff",
+        ),
         ("SCHILY.xattr.trusted.overlay.redirect", b"/etc"),
         ("SCHILY.xattr.trusted.overlay.opaque", b"y"),
         ("SCHILY.xattr.user.overlay.opaque", b"y"),
@@ -353,7 +366,7 @@ fn names_that_extensions_replace() {
     refused(mixed, "two extension headers", Umoci::Accepts, "readers disagree on which of the names it is");
     let global = record("path", b"g");
     let layer = tar().with(EntryType::XGlobalHeader, "g", "", &global, 0o644).file("f").bytes();
-    refused(layer, "a global PAX header", Umoci::Accepts, "readers disagree on whether it renames");
+    refused(layer, "a global PAX header", Umoci::Refuses, "");
 }
 
 #[test]
@@ -372,7 +385,8 @@ fn sizes_that_lie() {
 fn sparse_files() {
     let layer = tar().with(EntryType::GNUSparse, "s", "", b"", 0o644).bytes();
     refused(layer, "a sparse file", Umoci::Unasked, "");
-    let layer = tar().pax(&[("GNU.sparse.major", b"1"), ("GNU.sparse.realsize", b"9999999999")]).file("f").bytes();
+    let layer =
+        tar().pax(&[("GNU.sparse.major", b"1"), ("GNU.sparse.realsize", b"9999999999")]).file("f").bytes();
     refused(layer, "a sparse file", Umoci::Unasked, "a hole of any size costs an image nothing");
 }
 
@@ -411,7 +425,12 @@ fn names_that_differ_in_case() {
 fn directories_thousands_deep() {
     let deep = "d/".repeat(2049);
     let layer = tar().pax(&[("path", deep.as_bytes())]).dir("d").bytes();
-    refused(layer, "deeper than 128", Umoci::Unasked, "removing and mounting such a tree fails later, elsewhere");
+    refused(
+        layer,
+        "deeper than 128",
+        Umoci::Unasked,
+        "removing and mounting such a tree fails later, elsewhere",
+    );
 }
 
 #[test]

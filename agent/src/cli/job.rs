@@ -281,9 +281,8 @@ mod tests {
 
     #[test]
     fn the_line_says_how_the_image_comes() {
-        let layer = |index, bytes| {
-            said(&Event::Layer { index, layers: 2, digest: [0; 32], bytes, total: 2 << 20 })
-        };
+        let layer =
+            |index, bytes| said(&Event::Layer { index, layers: 2, digest: [0; 32], bytes, total: 2 << 20 });
         assert!(layer(0, 1 << 20).starts_with("layer 1 of 2: 1"), "{}", layer(0, 1 << 20));
         assert!(layer(0, 2 << 20).starts_with("layer 1 of 2: 2"));
         assert_eq!(layer(1, 2 << 20), "running the job");

@@ -128,7 +128,9 @@ fn sandbox(page: &mut Page, config: &Config) {
 
 fn images(page: &mut Page, images: &ImageSettings) {
     page.table("[sandbox.images]");
-    page.comment("GiB that unpacked layers may take together: 1 to 1048576. What is out of use longest goes first.");
+    page.comment(
+        "GiB that unpacked layers may take together: 1 to 1048576. What is out of use longest goes first.",
+    );
     page.value("disk_gib", images.disk_gib);
     page.comment("MiB of the disk that no layer may take: 16 to 1073741824.");
     page.value("reserve_mib", images.reserve_mib);
@@ -136,9 +138,13 @@ fn images(page: &mut Page, images: &ImageSettings) {
     page.value("layer_gib", images.layer_gib);
     page.comment("Minutes for one image, fetched and unpacked: 1 to 10080.");
     page.value("minutes", images.minutes);
-    page.comment("Whether a job may name an image in a registry by a tag alone. A tag can be moved; a digest cannot.");
+    page.comment(
+        "Whether a job may name an image in a registry by a tag alone. A tag can be moved; a digest cannot.",
+    );
     page.value("tags", images.tags);
-    page.comment("Whether registries may be at private addresses, this machine's own and metadata services' included.");
+    page.comment(
+        "Whether registries may be at private addresses, this machine's own and metadata services' included.",
+    );
     page.value("allow_private", images.allow_private);
     page.comment("Registries that are reached without TLS, wherever they are: \"127.0.0.1:5000\".");
     let insecure = images.insecure_registries.iter().cloned().map(toml::Value::String).collect();

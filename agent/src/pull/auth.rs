@@ -41,7 +41,10 @@ pub(super) fn challenge(headers: &HeaderMap) -> Result<Option<Challenge>, Fault>
         }
         let parameters = parameters(rest).ok_or(Fault::Url)?;
         let get = |wanted: &str| {
-            parameters.iter().find(|(key, _)| key.eq_ignore_ascii_case(wanted)).map(|(_, value)| value.as_str())
+            parameters
+                .iter()
+                .find(|(key, _)| key.eq_ignore_ascii_case(wanted))
+                .map(|(_, value)| value.as_str())
         };
         let realm = get("realm").and_then(Url::parse).ok_or(Fault::Url)?;
         return Ok(Some(Challenge::Bearer { realm, service: get("service").map(str::to_owned) }));
@@ -106,7 +109,9 @@ pub(super) fn token_url(realm: &Url, service: Option<&str>, repository: &str) ->
 fn percent(text: &str, into: &mut String) {
     for byte in text.bytes() {
         match byte {
-            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => into.push(char::from(byte)),
+            b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                into.push(char::from(byte))
+            }
             // Writing to a string cannot fail.
             _ => drop(write!(into, "%{byte:02X}")),
         }
@@ -144,12 +149,18 @@ mod tests {
 
     #[test]
     fn challenges_are_read() {
-        let text = r#"Bearer realm="https://auth.example/token?x=y",service="a \"b\", c",scope="repository:z:push""#;
-        let Challenge::Bearer { realm, service } = of(&["Digest x=y", text]).unwrap().unwrap() else { panic!() };
+        let text =
+            r#"Bearer realm="https://auth.example/token?x=y",service="a \"b\", c",scope="repository:z:push""#;
+        let Challenge::Bearer { realm, service } = of(&["Digest x=y", text]).unwrap().unwrap() else {
+            panic!()
+        };
         assert_eq!(service.as_deref(), Some("a \"b\", c"));
         let url = token_url(&realm, service.as_deref(), "lib/a");
         assert_eq!(url.target, "/token?x=y&service=a%20%22b%22%2C%20c&scope=repository%3Alib%2Fa%3Apull");
-        assert_eq!(token_url(&Url { target: "/t".into(), ..realm }, None, "a").target, "/t?scope=repository%3Aa%3Apull");
+        assert_eq!(
+            token_url(&Url { target: "/t".into(), ..realm }, None, "a").target,
+            "/t?scope=repository%3Aa%3Apull"
+        );
         assert_eq!(of(&["BASIC realm=r"]).unwrap(), Some(Challenge::Basic));
         assert_eq!(of(&["bearer realm=https://h/, service=s"]).unwrap().map(|_| ()), Some(()));
         assert!(of(&[]).unwrap().is_none() && of(&["Negotiate"]).unwrap().is_none());
@@ -158,8 +169,13 @@ mod tests {
     #[test]
     fn odd_challenges_are_refused() {
         for text in [
-            "Bearer x", "Bearer realm=", "Bearer service=s", r#"Bearer realm="https://h/"#, r#"Bearer realm="ftp://h/""#,
-            r#"Bearer realm="https://h/" x"#, r#"Bearer realm="https://u:p@h/""#,
+            "Bearer x",
+            "Bearer realm=",
+            "Bearer service=s",
+            r#"Bearer realm="https://h/"#,
+            r#"Bearer realm="ftp://h/""#,
+            r#"Bearer realm="https://h/" x"#,
+            r#"Bearer realm="https://u:p@h/""#,
         ] {
             assert!(of(&[text]).is_err(), "{text}");
         }
@@ -172,7 +188,14 @@ mod tests {
         let of = |text: &str| bearer(text.as_bytes()).ok().map(|value| value.to_string());
         assert_eq!(of(r#"{"token": "a.b", "access_token": "c"}"#).as_deref(), Some("Bearer a.b"));
         assert_eq!(of(r#"{"access_token": "c", "expires_in": 3}"#).as_deref(), Some("Bearer c"));
-        for text in ["", "{}", r#"{"token": ""}"#, r#"{"token": "a b"}"#, r#"{"token": "a\r\nX: y"}"#, r#"{"token": 1}"#] {
+        for text in [
+            "",
+            "{}",
+            r#"{"token": ""}"#,
+            r#"{"token": "a b"}"#,
+            r#"{"token": "a\r\nX: y"}"#,
+            r#"{"token": 1}"#,
+        ] {
             assert_eq!(of(text), None, "{text}");
         }
     }

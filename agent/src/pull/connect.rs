@@ -57,7 +57,11 @@ pub(super) fn tls(roots: Option<&Path>) -> Result<Arc<ClientConfig>, Fault> {
 }
 
 /// Connects to a URL's host.
-pub(super) async fn open(url: &Url, policy: &Policy, tls: Option<Arc<ClientConfig>>) -> Result<Connection, Fault> {
+pub(super) async fn open(
+    url: &Url,
+    policy: &Policy,
+    tls: Option<Arc<ClientConfig>>,
+) -> Result<Connection, Fault> {
     let host = url.authority();
     if !url.tls && !policy.may_be_plain(url) {
         return Err(Fault::Plain { host });

@@ -11,7 +11,9 @@ const TEXT_MAX: usize = 1024;
 pub(super) enum Fault {
     #[error("{host} has no address")]
     NoAddress { host: String },
-    #[error("{host} is at a private, local or reserved address, which jobs must not reach; see allow_private")]
+    #[error(
+        "{host} is at a private, local or reserved address, which jobs must not reach; see allow_private"
+    )]
     Private { host: String },
     #[error("{host} is to be reached without TLS, and is not among insecure_registries")]
     Plain { host: String },

@@ -112,9 +112,26 @@ mod tests {
     #[test]
     fn odd_urls_are_none() {
         for text in [
-            "", "h", "ftp://h/", "file:///etc/passwd", "https://", "https://:5/", "https://u:p@h/", "https://h:0/",
-            "https://h:99999/", "https://h:+5/", "https://h/#f", "https://h/ x", "https://h/\u{e9}", "https://h\\@e/",
-            "https://[::1", "https://[::1]x/", "https://[fe80::1%25lo]/", "//h/", "https:/h", "http://h/\r\nA: b",
+            "",
+            "h",
+            "ftp://h/",
+            "file:///etc/passwd",
+            "https://",
+            "https://:5/",
+            "https://u:p@h/",
+            "https://h:0/",
+            "https://h:99999/",
+            "https://h:+5/",
+            "https://h/#f",
+            "https://h/ x",
+            "https://h/\u{e9}",
+            "https://h\\@e/",
+            "https://[::1",
+            "https://[::1]x/",
+            "https://[fe80::1%25lo]/",
+            "//h/",
+            "https:/h",
+            "http://h/\r\nA: b",
         ] {
             assert_eq!(Url::parse(text), None, "{text:?}");
         }
@@ -127,6 +144,11 @@ mod tests {
         assert_eq!(here.join("https://o/x").unwrap().host, "o");
         assert_eq!((here.join("//o/x"), here.join("x"), here.join("")), (None, None, None));
         let same = |text: &str| here.is_same_place(&Url::parse(text).unwrap());
-        assert!(same("http://h:5000/other") && !same("https://h:5000/") && !same("http://h/") && !same("http://i:5000/"));
+        assert!(
+            same("http://h:5000/other")
+                && !same("https://h:5000/")
+                && !same("http://h/")
+                && !same("http://i:5000/")
+        );
     }
 }

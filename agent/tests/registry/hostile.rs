@@ -1,7 +1,6 @@
 //! Answers that are too long, too short, late, or something else than they say.
 
 use std::process::Command;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -37,13 +36,15 @@ fn head(to: &mut dyn Write, status: &str, length: usize, more: &str) {
 fn a_blob_that_breaks_off_is_taken_up_again() {
     for ranges in [true, false] {
         let (server, reference) = serving(move |times, asked, bytes, to| {
-            let from = asked.header("range").map(|r| r.trim_start_matches("bytes=").trim_end_matches('-').parse());
+            let from =
+                asked.header("range").map(|r| r.trim_start_matches("bytes=").trim_end_matches('-').parse());
             let from: usize = from.filter(|_| ranges).map_or(0, Result::unwrap);
             let end = if times < 2 { (times + 1) * 100_000 } else { bytes.len() };
             match from {
                 0 => head(to, "200 OK", bytes.len(), ""),
                 _ => {
-                    let range = format!("content-range: bytes {from}-{}/{}\r\n", bytes.len() - 1, bytes.len());
+                    let range =
+                        format!("content-range: bytes {from}-{}/{}\r\n", bytes.len() - 1, bytes.len());
                     head(to, "206 Partial Content", bytes.len() - from, &range);
                 }
             }
@@ -82,7 +83,9 @@ fn busy_registries_are_asked_again() {
 fn blobs_must_be_what_their_descriptors_say() {
     type Spoil = fn(&[u8], &mut dyn Write);
     let cases: [(&str, Spoil); 6] = [
-        ("other bytes", |bytes, to| reply(to, "200 OK", &[], &[&bytes[..600], &[!bytes[600]], &bytes[601..]].concat())),
+        ("other bytes", |bytes, to| {
+            reply(to, "200 OK", &[], &[&bytes[..600], &[!bytes[600]], &bytes[601..]].concat())
+        }),
         ("too long by its length", |bytes, to| reply(to, "200 OK", &[], &[bytes, b"x"].concat())),
         ("too long without a length", |bytes, to| {
             let _ = write!(to, "HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n");
@@ -119,7 +122,10 @@ fn manifests_are_bounded_and_typed() {
     let typed = [("content-type", MANIFEST)];
     assert_eq!(code(answering("200 OK", &typed, &vec![b' '; 5 << 20])), "pull.mismatch");
     assert_eq!(code(answering("200 OK", &[], b"{}")), "pull.mismatch");
-    assert_eq!(code(answering("200 OK", &[("content-type", MANIFEST), ("content-encoding", "gzip")], b"{}")), "pull.mismatch");
+    assert_eq!(
+        code(answering("200 OK", &[("content-type", MANIFEST), ("content-encoding", "gzip")], b"{}")),
+        "pull.mismatch"
+    );
     let long = "x".repeat(300 << 10);
     assert_eq!(code(answering("200 OK", &[("content-type", MANIFEST), ("x", &long)], b"{}")), "pull.failed");
     assert_eq!(code(answering("418 I'm a teapot", &[], b"")), "pull.failed");
@@ -128,7 +134,10 @@ fn manifests_are_bounded_and_typed() {
     let index = json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": []}).to_string();
     assert!(matches!(answering("200 OK", &typed, index.as_bytes()), SandboxError::Image { .. }));
     let both = json!({"schemaVersion": 2, "manifests": [], "layers": [], "config": {}}).to_string();
-    assert!(matches!(answering("200 OK", &[("content-type", INDEX)], both.as_bytes()), SandboxError::Image { .. }));
+    assert!(matches!(
+        answering("200 OK", &[("content-type", INDEX)], both.as_bytes()),
+        SandboxError::Image { .. }
+    ));
 }
 
 #[test]
@@ -143,7 +152,8 @@ fn an_index_is_followed_to_this_machine_and_no_further() {
     let list = json!([entry(&held, &ours, MANIFEST, "amd64"), entry(&held, &other, MANIFEST, "arm64")]);
     let index = held.add_manifest(INDEX, &json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": list}));
     let deeper = json!([entry(&held, &index, INDEX, "amd64")]);
-    let deeper = held.add_manifest(INDEX, &json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": deeper}));
+    let deeper =
+        held.add_manifest(INDEX, &json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": deeper}));
     let none = json!([entry(&held, &other, MANIFEST, "arm64")]);
     let none = held.add_manifest(INDEX, &json!({"schemaVersion": 2, "mediaType": INDEX, "manifests": none}));
     let server = Server::start(move |asked, to| give(&held, asked, to));
@@ -179,7 +189,9 @@ fn what_a_layer_does_wrong_comes_back_from_the_unpack_process() {
     let server = Server::start(move |asked, to| give(&held, asked, to));
     let node = Node::new(&insecure(&[&server.authority]));
     let pull = |digest: &str| node.pull(&format!("{}/a@{digest}", server.authority));
-    let SandboxError::Unpack { source: UnpackError::Refused { rule, entry }, .. } = pull(&names[0]).unwrap_err() else {
+    let SandboxError::Unpack { source: UnpackError::Refused { rule, entry }, .. } =
+        pull(&names[0]).unwrap_err()
+    else {
         panic!()
     };
     assert_eq!((rule.as_str(), entry.as_str()), ("a path with ..", "../victim"));
@@ -239,5 +251,62 @@ fn a_pull_that_nobody_wants_any_more_ends() {
     // Long before the registry's silence would have ended it.
     assert!(start.elapsed() < Duration::from_secs(29));
     assert!(node.left().is_empty(), "{:?}", node.left());
-    let _ = Arc::new(server);
+}
+
+fn status(pid: u32, key: &str) -> String {
+    let text = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix(key)).map(str::trim);
+    line.unwrap_or_default().to_owned()
+}
+
+/// The unpack process that makes a layer of this store, once it is confined.
+fn unpacker(store: &Path) -> Option<u32> {
+    let all = std::fs::read_dir("/proc").unwrap().flatten();
+    let mut pids = all.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
+    pids.find(|pid| {
+        let line = std::fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
+        let ours = status(*pid, "PPid:") == std::process::id().to_string();
+        let mounts = std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap_or_default();
+        let here = store.file_name().unwrap().to_str().unwrap();
+        ours && line.ends_with(b"\0unpack\0") && mounts.contains(here) && status(*pid, "Seccomp:") == "2"
+    })
+}
+
+#[test]
+fn the_unpack_process_has_nothing_but_its_layer() {
+    let (server, reference) = stalling();
+    let node = Node::new(&insecure(&[&server.authority]));
+    let cancel = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        let pulling = scope.spawn(|| node.pull_watched(&reference, &cancel, &|_| {}).map(|_| ()));
+        let pid = loop {
+            match unpacker(node.dir.path()) {
+                Some(pid) => break pid,
+                None => std::thread::sleep(Duration::from_millis(20)),
+            }
+        };
+        let link = |pid: &str, name: &str| std::fs::read_link(format!("/proc/{pid}/ns/{name}")).unwrap();
+        for space in ["user", "mnt", "net", "ipc", "uts", "cgroup"] {
+            assert_ne!(link(&pid.to_string(), space), link("self", space), "{space}");
+        }
+        // CHOWN, DAC_OVERRIDE and FOWNER of its own user namespace; no more can come.
+        assert_eq!(status(pid, "CapEff:"), "000000000000000b");
+        assert_eq!(status(pid, "CapPrm:"), "000000000000000b");
+        assert_eq!(status(pid, "CapInh:"), "0000000000000000");
+        assert_eq!((status(pid, "NoNewPrivs:").as_str(), status(pid, "Threads:").as_str()), ("1", "1"));
+        let mounts = std::fs::read_to_string(format!("/proc/{pid}/mountinfo")).unwrap();
+        assert_eq!(mounts.lines().count(), 1, "{mounts}");
+        assert!(["nosuid", "nodev", "noexec"].iter().all(|flag| mounts.contains(flag)), "{mounts}");
+        let devices = std::fs::read_to_string(format!("/proc/{pid}/net/dev")).unwrap();
+        assert!(devices.lines().skip(2).all(|line| line.trim().starts_with("lo:")), "{devices}");
+        let open = std::fs::read_dir(format!("/proc/{pid}/fd")).unwrap().flatten();
+        let open: Vec<_> = open.filter_map(|fd| std::fs::read_link(fd.path()).ok()).collect();
+        assert!(open.iter().all(|file| !file.to_string_lossy().starts_with("socket:")), "{open:?}");
+        if nix::unistd::geteuid().is_root() {
+            let map = std::fs::read_to_string(format!("/proc/{pid}/uid_map")).unwrap();
+            assert_eq!(map.split_whitespace().collect::<Vec<_>>(), ["0", "0", "65536"]);
+        }
+        cancel.store(true, Ordering::Relaxed);
+        assert!(pulling.join().unwrap().is_err());
+    });
 }

@@ -47,9 +47,7 @@ impl Held {
     /// An image of uncompressed layers; `change` may spoil (config, manifest). The manifest's digest.
     pub fn add(&mut self, layers: &[Vec<u8>], change: impl FnOnce(&mut Value, &mut Value)) -> String {
         let diff_ids: Vec<_> = layers.iter().map(|layer| digest(layer)).collect();
-        let descriptor = |kind: &str, bytes: &[u8]| {
-            json!({"mediaType": format!("application/vnd.oci.image.{kind}"), "digest": digest(bytes), "size": bytes.len()})
-        };
+        let descriptor = |kind: &str, bytes: &[u8]| json!({"mediaType": format!("application/vnd.oci.image.{kind}"), "digest": digest(bytes), "size": bytes.len()});
         let listed: Vec<_> = layers.iter().map(|layer| descriptor("layer.v1.tar", layer)).collect();
         for layer in layers {
             self.blobs.insert(digest(layer), layer.clone());

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use assay_sandbox::images::Event;
 
-use super::image::{Held, digest, tar};
+use super::image::{Held, MANIFEST, digest, tar};
 use super::*;
 
 struct Registry {
@@ -28,7 +28,13 @@ impl Registry {
     /// Listens on loopback, and wants user `u` with password `p`; `None` where a tool is missing.
     fn start() -> Option<Self> {
         for tool in ["docker-registry", "skopeo", "htpasswd"] {
-            if Command::new(tool).arg("--version").stdout(Stdio::null()).stderr(Stdio::null()).status().is_err() {
+            if Command::new(tool)
+                .arg("--version")
+                .stdout(Stdio::null())
+                .stderr(Stdio::null())
+                .status()
+                .is_err()
+            {
                 eprintln!("SKIPPED: {tool} is not installed");
                 return None;
             }
@@ -106,7 +112,7 @@ fn layout(dir: &Path) -> (Vec<u8>, String) {
         std::fs::write(blobs.join(name.strip_prefix("sha256:").unwrap()), bytes).unwrap();
     }
     let index = serde_json::json!({"schemaVersion": 2, "manifests": [{
-        "mediaType": super::image::MANIFEST, "digest": manifest, "size": bytes.len(),
+        "mediaType": MANIFEST, "digest": manifest, "size": bytes.len(),
         "annotations": {"org.opencontainers.image.ref.name": "test"}}]});
     std::fs::write(dir.join("index.json"), index.to_string()).unwrap();
     std::fs::write(dir.join("oci-layout"), r#"{"imageLayoutVersion": "1.0.0"}"#).unwrap();
@@ -133,7 +139,9 @@ fn images_come_from_a_real_registry() {
         assert_eq!(file_of(&provided), content, "{name}");
         let events = events.into_inner().unwrap();
         assert!(matches!(&events[0], Event::Resolving { .. }), "{events:?}");
-        assert!(matches!(events.last(), Some(Event::Layer { index: 1, layers: 2, bytes, total, .. }) if bytes == total));
+        assert!(
+            matches!(events.last(), Some(Event::Layer { index: 1, layers: 2, bytes, total, .. }) if bytes == total)
+        );
         // Owners are the layer's, where we may give them.
         if nix::unistd::geteuid().is_root() {
             let meta = provided.layers()[1].join("f").metadata().unwrap();
@@ -162,4 +170,92 @@ fn a_real_registry_refuses_wrong_and_missing_credentials() {
     let missing = Node::new(&registry.settings("p"));
     let error = missing.pull(&format!("{}/none:v1", registry.authority)).unwrap_err();
     assert_eq!(code(error), "pull.not-found");
+}
+
+/// An agent without TPM and GPUs that may pull from one registry; stops its daemon when dropped.
+struct Agent {
+    dir: tempfile::TempDir,
+    daemon: Option<Child>,
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        if let Some(daemon) = &mut self.daemon {
+            let _ = daemon.kill();
+            let _ = daemon.wait();
+        }
+    }
+}
+
+impl Agent {
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(agent());
+        command.args(args).arg("--config").arg(self.dir.path().join("agent.toml")).stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the job file and returns what it printed.
+    fn job(&self) -> String {
+        let file = self.dir.path().join("job.toml");
+        let output = self.command(&["job", "run", "--json", file.to_str().unwrap()]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(output.status.success(), "{text}{}", String::from_utf8_lossy(&output.stderr));
+        text
+    }
+}
+
+#[test]
+fn jobs_run_images_from_registries_with_and_without_a_daemon() {
+    let beside = || agent().with_file_name("assay-jailer");
+    let jailer = std::env::var_os("ASSAY_JAILER").map_or_else(beside, PathBuf::from);
+    if !jailer.is_file() {
+        return eprintln!("SKIPPED: assay-jailer is not built");
+    }
+    let dir = tempfile::tempdir().unwrap();
+    let source = dir.path().join("image");
+    if let Err(error) = assay_demo::image::make_image(&source) {
+        return eprintln!("SKIPPED: no image can be made here: {error}");
+    }
+    let Some(registry) = Registry::start() else { return };
+    let index: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(source.join("index.json")).unwrap()).unwrap();
+    let tag = index["manifests"][0]["annotations"]["org.opencontainers.image.ref.name"].as_str().unwrap();
+    let copied = Command::new("skopeo")
+        .args(["--insecure-policy", "copy", "--dest-tls-verify=false", "--dest-creds", "u:p"])
+        .arg(format!("oci:{}:{tag}", source.display()))
+        .arg(format!("docker://{}/job:v1", registry.authority))
+        .output()
+        .unwrap();
+    assert!(copied.status.success(), "{}", String::from_utf8_lossy(&copied.stderr));
+    let root = dir.path().display().to_string();
+    let (authority, credentials) = (&registry.authority, registry.settings("p").credentials.unwrap());
+    std::fs::write(
+        dir.path().join("agent.toml"),
+        format!(
+            "[node]\nstate_dir = \"{root}/state\"\nruntime_dir = \"{root}/run\"\n[tpm]\nbackend = \"{root}/no-tpm\"\n\
+             [gpu]\nenabled = false\n[sandbox]\njailer = {jailer:?}\n[sandbox.images]\nreserve_mib = 16\ntags = true\n\
+             insecure_registries = [\"{authority}\"]\ncredentials = {credentials:?}\n"
+        ),
+    )
+    .unwrap();
+    std::fs::write(
+        dir.path().join("job.toml"),
+        format!(
+            "[job]\nimage = \"{authority}/job:v1\"\ncommand = [\"/bin/sh\", \"-c\", \"true\"]\n\
+             [job.resources]\nlimits = \"rlimit\"\n"
+        ),
+    )
+    .unwrap();
+    let mut agent = Agent { dir, daemon: None };
+    assert!(agent.job().contains("exit 0"));
+    std::fs::remove_dir_all(agent.dir.path().join("state/sandbox")).unwrap();
+    agent.daemon = Some(agent.command(&["run"]).stderr(Stdio::null()).spawn().unwrap());
+    for _ in 0..600 {
+        if agent.command(&["status"]).output().unwrap().status.success() {
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    // Core has no network: its images come through the socket beside it.
+    assert!(agent.job().contains("exit 0"));
 }

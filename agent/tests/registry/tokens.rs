@@ -31,7 +31,8 @@ fn tokens_are_fetched_for_reading_and_stay_with_their_registry() {
     let (realm, elsewhere) = (tokens.authority.clone(), storage.authority.clone());
     let registry = Server::start(move |asked, to| {
         if asked.header("authorization") != Some("Bearer secret-token") {
-            let value = format!("Bearer realm=\"http://{realm}/token\",service=\"reg\",scope=\"repository:a:push\"");
+            let value =
+                format!("Bearer realm=\"http://{realm}/token\",service=\"reg\",scope=\"repository:a:push\"");
             return reply(to, "401 Unauthorized", &[("WWW-Authenticate", &value)], b"");
         }
         match asked.path.contains("/blobs/") {
@@ -57,7 +58,9 @@ fn tokens_are_fetched_for_reading_and_stay_with_their_registry() {
     assert_eq!(storage.count("/blobs/"), 2);
     assert!(storage.asked().iter().all(|asked| asked.header("authorization").is_none()));
     // The registry itself never sees the password.
-    assert!(registry.asked().iter().all(|a| a.header("authorization").is_none_or(|v| v.starts_with("Bearer"))));
+    assert!(
+        registry.asked().iter().all(|a| a.header("authorization").is_none_or(|v| v.starts_with("Bearer")))
+    );
 }
 
 #[test]
@@ -81,13 +84,14 @@ fn a_token_service_that_redirects_is_not_followed() {
 #[test]
 fn redirects_and_token_services_do_not_lead_to_private_hosts() {
     let inside = Server::start(|_, to| reply(to, "200 OK", &[], br#"{"token": "x"}"#));
-    for target in [&*inside.authority, "169.254.169.254", "[::1]:1", "[fd00:ec2::254]", "localhost:1", "0.0.0.0:1"] {
+    for target in
+        [&*inside.authority, "169.254.169.254", "[::1]:1", "[fd00:ec2::254]", "localhost:1", "0.0.0.0:1"]
+    {
         let location = format!("http://{target}/latest/meta-data");
         let secure = format!("https://{target}/latest/meta-data");
         for to_where in [location, secure] {
             let copy = to_where.clone();
-            let redirecting =
-                Server::start(move |_, to| reply(to, "302 Found", &[("Location", &copy)], b""));
+            let redirecting = Server::start(move |_, to| reply(to, "302 Found", &[("Location", &copy)], b""));
             let challenging = Server::start(move |_, to| {
                 let value = format!("Bearer realm=\"{to_where}\"");
                 reply(to, "401 Unauthorized", &[("WWW-Authenticate", &value)], b"");
@@ -121,7 +125,8 @@ fn registries_at_private_addresses_must_be_named() {
 fn certificates_are_checked_and_tls_is_not_given_up() {
     let plain = Server::start(|_, to| reply(to, "200 OK", &[], b"{}"));
     let location = format!("http://{}/", plain.authority);
-    let (server, pem) = Server::start_tls(move |_, to| reply(to, "302 Found", &[("Location", &location)], b""));
+    let (server, pem) =
+        Server::start_tls(move |_, to| reply(to, "302 Found", &[("Location", &location)], b""));
     let (_, other) = Server::start_tls(|_, _| {});
     let dir = tempfile::tempdir().unwrap();
     let settings = |name: &str, pem: &str| {

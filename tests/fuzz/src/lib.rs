@@ -26,6 +26,7 @@ mod certificates;
 mod cpu;
 mod enrolment;
 mod files;
+mod images;
 mod mutate;
 mod references;
 mod seeds;
@@ -39,6 +40,7 @@ pub use certificates::{certificate, platform_certificate};
 pub use cpu::thread_time;
 pub use enrolment::enrolment;
 pub use files::{policy, state, trust};
+pub use images::{image, layer, registry_ref};
 pub use mutate::mutations;
 pub use references::{corim, release};
 pub use seeds::{corpus_dir, data, seeds};
@@ -60,9 +62,12 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("eventlog", eventlog),
     ("evidence", evidence),
     ("ima", ima),
+    ("image", image),
+    ("layer", layer),
     ("message", message),
     ("platform_certificate", platform_certificate),
     ("policy", policy),
+    ("registry_ref", registry_ref),
     ("release", release),
     ("state", state),
     ("trust", trust),
