@@ -60,6 +60,16 @@ pub(crate) enum Command {
     /// Look into the ledger
     #[command(subcommand)]
     Ledger(Ledger),
+    /// Fetch from registries what is asked for on standard input, a socket
+    #[command(hide = true)]
+    Pull {
+        /// Settings as JSON, in place of the configuration's [sandbox.images]
+        #[arg(long, value_name = "JSON")]
+        settings: Option<String>,
+    },
+    /// Unpack one layer from standard input, in namespaces of its own
+    #[command(hide = true)]
+    Unpack,
     /// Find out whether this user may make a user namespace
     #[command(hide = true)]
     ProbeUserns,
@@ -68,7 +78,7 @@ pub(crate) enum Command {
 impl Command {
     /// Whether it stays, so that its log is somebody's to read.
     pub(crate) fn is_daemon(&self) -> bool {
-        matches!(self, Self::Run | Self::Core(_) | Self::Link(_) | Self::Nvml { .. })
+        matches!(self, Self::Run | Self::Core(_) | Self::Link(_) | Self::Nvml { .. } | Self::Pull { .. })
     }
 
     /// Whether its output is for programs.
@@ -81,7 +91,8 @@ impl Command {
             Self::Owner(Owner::Transfer(transfer)) => transfer.out.json.json,
             Self::Job(job) => job.json(),
             Self::Ledger(ledger) => ledger.json(),
-            Self::Run | Self::Core(_) | Self::Link(_) | Self::Nvml { .. } | Self::ProbeUserns => false,
+            Self::Run | Self::Core(_) | Self::Link(_) | Self::Nvml { .. } => false,
+            Self::Pull { .. } | Self::Unpack | Self::ProbeUserns => false,
         }
     }
 }
