@@ -25,6 +25,7 @@
 //! Unpacking is callable on its own ([`unpack::unpack`]), for a process without
 //! the rest of the agent's rights.
 
+pub mod audit;
 pub mod collect;
 pub mod error;
 pub mod image;

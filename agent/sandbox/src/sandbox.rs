@@ -84,9 +84,9 @@ pub fn find_jailer() -> Result<PathBuf, SandboxError> {
 /// Runs jobs. May be shared by threads; each job occupies the thread that runs it.
 #[derive(Debug)]
 pub struct Sandbox {
-    config: SandboxConfig,
-    jailer: PathBuf,
-    store: Store,
+    pub(crate) config: SandboxConfig,
+    pub(crate) jailer: PathBuf,
+    pub(crate) store: Store,
     cache: LayerCache,
 }
 
@@ -197,7 +197,7 @@ impl Sandbox {
         })
     }
 
-    fn ids(&self, slot: &Slot) -> Ids {
+    pub(crate) fn ids(&self, slot: &Slot) -> Ids {
         match rustix::process::geteuid().is_root() {
             true => {
                 Ids::Range { base: self.config.id_base.saturating_add(slot.number.saturating_mul(ID_RANGE)) }
@@ -207,7 +207,7 @@ impl Sandbox {
     }
 }
 
-fn cgroup_name(slot: u32) -> String {
+pub(crate) fn cgroup_name(slot: u32) -> String {
     format!("assay-job-{slot}")
 }
 

@@ -20,7 +20,7 @@ use tokio::time::{sleep, timeout};
 use super::answer::{Answer, Checkable, JobAnswer, JobRow, OutputRow};
 use super::error::chain;
 use super::node::Node;
-use super::{clock, local};
+use super::{audit, clock, local};
 use crate::config::Config;
 use crate::ledger::Stored;
 
@@ -34,6 +34,8 @@ pub(super) struct Jobs {
     next: u64,
     ended: BTreeSet<[u8; 8]>,
     sandbox: Option<Arc<Sandbox>>,
+    /// What the audit of this core's sandbox said, once it ran: its refusal of every job, if any.
+    pub(super) audited: Option<Option<String>>,
 }
 
 struct Running {
@@ -136,6 +138,9 @@ pub(super) async fn run(node: &Rc<Node>, file: &str) -> Answer {
         Ok(sandbox) => sandbox,
         Err(error) => return Answer::refused("job.sandbox", chain(&error)),
     };
+    if let Err(refusal) = audit::check(node, &sandbox).await {
+        return refusal;
+    }
     let (number, cancel) = node.jobs.borrow_mut().start(Digest(job.digest()));
     let answer = match on_thread(sandbox, job, cancel).await {
         Ok(outcome) => account(node, &outcome).await,
