@@ -20,7 +20,7 @@ struct Report<'a> {
 }
 
 /// Audits the sandbox; exit code 1 when an attempt was not stopped.
-pub(super) fn run(config: &Config, json: bool) -> Result<u8, CliError> {
+pub(in crate::cli) fn run(config: &Config, json: bool) -> Result<u8, CliError> {
     let progress = Progress::start("trying what no job may do");
     let failed = |error| CliError::part("the sandbox's audit", error);
     // Slots are locked, so that a running agent's jobs keep their ids apart from the audit's.
