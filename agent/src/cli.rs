@@ -134,7 +134,8 @@ fn dispatch(command: &Command, file: &ConfigFile, verbose: u8) -> Result<u8, Cli
         }),
         Command::Inventory(json) => inventory::show(&config.gpu, json.json),
         Command::Status(json) => status::show(&client, json.json),
-        Command::Doctor(json) => doctor::run(&config, file.source(), json.json),
+        Command::Doctor(doctor) if doctor.sandbox => doctor::audit_sandbox(&config, doctor.json.json),
+        Command::Doctor(doctor) => doctor::run(&config, file.source(), doctor.json.json),
         Command::Enrol(enrol) => enrol::run(&client, enrol),
         Command::Evidence(out) => {
             export::write(&client, crate::control::Export::Evidence, &out.output, out.json.json)

@@ -148,6 +148,9 @@ pub enum SandboxError {
     /// The jailer is nowhere to be found.
     #[error("assay-jailer is neither at {0:?} nor in /usr/lib/assay")]
     FindJailer(PathBuf),
+    /// The probe is not beside the jailer.
+    #[error("assay-probe is not beside the jailer, at {0:?}")]
+    FindProbe(PathBuf),
     /// The jailer could not be started, spoken to, or understood.
     #[error("jailer: {action}")]
     Jailer {

@@ -27,6 +27,7 @@
 //! one has the network and hands bytes on ([`pull`]), the other unpacks a layer
 //! and sees nothing but its directory ([`unpack_child`]).
 
+pub mod audit;
 pub mod cgroup;
 pub mod collect;
 pub mod error;

@@ -106,9 +106,9 @@ pub fn find_jailer() -> Result<PathBuf, SandboxError> {
 #[derive(Debug)]
 pub struct Sandbox {
     config: SandboxConfig,
-    jailer: PathBuf,
-    store: Store,
-    rooms: Rooms,
+    pub(crate) jailer: PathBuf,
+    pub(crate) store: Store,
+    pub(crate) rooms: Rooms,
     images: Images,
 }
 

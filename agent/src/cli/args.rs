@@ -46,7 +46,7 @@ pub(crate) enum Command {
     /// Show how the running agent is
     Status(Json),
     /// Check what the agent needs, and say how to mend it
-    Doctor(Json),
+    Doctor(Doctor),
     /// Wait until this node is enrolled
     Enrol(Enrol),
     /// Write the running session's boot evidence to a file
@@ -84,7 +84,8 @@ impl Command {
     /// Whether its output is for programs.
     pub(crate) fn json(&self) -> bool {
         match self {
-            Self::Inventory(json) | Self::Status(json) | Self::Doctor(json) => json.json,
+            Self::Inventory(json) | Self::Status(json) => json.json,
+            Self::Doctor(doctor) => doctor.json.json,
             Self::Enrol(enrol) => enrol.json.json,
             Self::Evidence(out) => out.json.json,
             Self::Owner(Owner::New(new)) => new.json.json,
@@ -111,6 +112,16 @@ pub(crate) struct Json {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What to check.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// Try from inside a job what no job may do, and show what stopped it
+    #[arg(long)]
+    pub(crate) sandbox: bool,
+    #[command(flatten)]
+    pub(crate) json: Json,
 }
 
 /// How long to wait for the enrolment.

@@ -19,7 +19,7 @@ use tokio::time::{sleep, timeout};
 use super::answer::{Answer, Checkable, JobRow};
 use super::error::chain;
 use super::node::Node;
-use super::{clock, job_receipt, local};
+use super::{audit, clock, job_receipt, local};
 use crate::config::{Config, ImageSettings};
 
 /// Most jobs at a time; a beat names no more than that.
@@ -32,6 +32,8 @@ pub(super) struct Jobs {
     next: u64,
     ended: BTreeSet<[u8; 8]>,
     sandbox: Option<Arc<Sandbox>>,
+    /// What the audit of this core's sandbox said, once it ran: its refusal of every job, if any.
+    pub(super) audited: Option<Option<String>>,
 }
 
 struct Running {
@@ -142,6 +144,9 @@ pub(super) async fn run(node: &Rc<Node>, file: &str) -> Answer {
         Ok(sandbox) => sandbox,
         Err(error) => return Answer::refused("job.sandbox", chain(&error)),
     };
+    if let Err(refusal) = audit::check(node, &sandbox).await {
+        return refusal;
+    }
     let secrets = match secrets(node, &job) {
         Ok(secrets) => secrets,
         Err(text) => return Answer::refused("job.secrets", text),
