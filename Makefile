@@ -42,6 +42,10 @@ run: ## One machine proves itself to one validator and runs a job; state in run/
 test: jailer broken ## Run every test; the summary is the last line
 	@tests/run
 
+.PHONY: test-vm
+test-vm: jailer ## Run jobs in an emulated machine, under the kernels of Debian 12 and 13
+	@tests/vm/run
+
 .PHONY: test-vectors
 test-vectors: setup ## Judge the test data by its own expectations; BACKEND=portable or ring for one alone
 	@tests/vectors/run $(BACKEND)

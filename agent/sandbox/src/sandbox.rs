@@ -39,6 +39,8 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 const HOSTNAME: &str = "job";
 /// What the kernel kills by.
 const SIGKILL: i32 = rustix::process::Signal::KILL.as_raw();
+/// By how much `RLIMIT_NPROC` exceeds a cgroup's limit on processes.
+const NPROC_SLACK: u64 = 64;
 /// Open files per process.
 const OPEN_FILES: u64 = 65_536;
 
@@ -271,8 +273,9 @@ fn rlimits(job: &JobFile) -> Rlimits {
     let only_rlimit = resources.limits == Limits::Rlimit;
     let cpus = resources.cpu_milli.div_ceil(1000);
     Rlimits {
-        // The job's first process is of the same user and counts.
-        processes: u64::from(resources.pids).saturating_add(1),
+        // The job's first process is of the same user and counts. A cgroup refuses
+        // earlier, and counts what it refused.
+        processes: u64::from(resources.pids).saturating_add(if only_rlimit { 1 } else { NPROC_SLACK }),
         open_files: OPEN_FILES,
         file_bytes: resources.disk_bytes,
         cpu_seconds: job.timeout_ms.div_ceil(1000).saturating_mul(cpus).saturating_add(1),
