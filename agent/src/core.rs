@@ -19,6 +19,7 @@
 
 mod anchors;
 pub mod answer;
+mod audit;
 mod beats;
 mod boot_state;
 mod client;

@@ -16,17 +16,16 @@ use crate::collect::{Collected, collect, summarize_log};
 use crate::confinement;
 use crate::error::SandboxError;
 use crate::events::Event;
-use crate::image::{self, Image, RunConfig};
+use crate::image::{Image, RunConfig};
+use crate::images::{Images, ImagesConfig};
 use crate::inputs;
-use crate::job::{ImageRef, JobFile, Limits, check_supported};
-use crate::layers::LayerCache;
+use crate::job::{JobFile, Limits, check_supported};
 use crate::outcome::{Exit, IdMode, JobOutcome, Usage};
 use crate::room::{Room, Rooms};
 use crate::runs::{Course, Run, Runs};
 use crate::secrets::{self, Confidential};
 use crate::store::{JobDir, Store};
 use crate::supervise::Finished;
-use crate::unpack::UnpackLimits;
 use crate::user;
 use crate::watch;
 
@@ -70,8 +69,8 @@ pub struct SandboxConfig {
     pub log_bytes: u64,
     /// Bytes of one job's inputs, all together.
     pub input_bytes: u64,
-    /// Limits for each layer.
-    pub unpack: UnpackLimits,
+    /// How images are come by.
+    pub images: ImagesConfig,
 }
 
 impl SandboxConfig {
@@ -88,7 +87,7 @@ impl SandboxConfig {
             io: IoLimits::default(),
             log_bytes: 1 << 20,
             input_bytes: 64 << 30,
-            unpack: UnpackLimits::default(),
+            images: ImagesConfig::default(),
         }
     }
 }
@@ -109,10 +108,10 @@ pub fn find_jailer() -> Result<PathBuf, SandboxError> {
 #[derive(Debug)]
 pub struct Sandbox {
     config: SandboxConfig,
-    jailer: PathBuf,
-    store: Store,
-    rooms: Rooms,
-    cache: LayerCache,
+    pub(crate) jailer: PathBuf,
+    pub(crate) store: Store,
+    pub(crate) rooms: Rooms,
+    images: Images,
 }
 
 impl Sandbox {
@@ -127,8 +126,8 @@ impl Sandbox {
         let config = SandboxConfig { state_dir, ..config };
         let store = Store::open(&config.state_dir)?;
         let rooms = Rooms::open(&store, &config)?;
-        let cache = LayerCache::new(store.layers(), config.unpack);
-        Ok(Self { config, jailer, store, rooms, cache })
+        let images = Images::open(store.layers(), config.images.clone())?;
+        Ok(Self { config, jailer, store, rooms, images })
     }
 
     /// Runs one job to its end, restarts included, or until `cancel` is set, and collects its
@@ -148,12 +147,14 @@ impl Sandbox {
     ) -> Result<JobOutcome, SandboxError> {
         check_supported(job)?;
         let secrets = secrets::planned(job, secrets)?;
-        let image = self.image(job)?;
-        let layers = self.cache.provide(&image)?;
+        // Holds the layers until the job is over.
+        let tell = |event| events(Event::Image(event));
+        let provided = self.images.provide(&job.image, cancel, &tell)?;
+        let (image, layers) = (&provided.image, provided.layers());
         let room = self.rooms.take(&self.store)?;
         let mut dir = self.store.new_job(&job.digest())?;
         events(Event::Started { id: dir.id.clone(), dir: dir.path.clone() });
-        let mut plan = Confidential(self.plan(job, &image, layers, &room, &dir)?);
+        let mut plan = Confidential(self.plan(job, image, layers, &room, &dir)?);
         plan.0.secrets = secrets;
         plan.0.binds = inputs::bring(job, &dir.path, &self.config.state_dir, self.config.input_bytes)?;
         let checkpoint = Checkpoint::open(&self.config.state_dir, job)?;
@@ -167,22 +168,12 @@ impl Sandbox {
         inputs::remove(&dir.path);
         let runs = runs?;
         let ended_ms = monotonic_ms();
-        let mut outcome = account(job, &image, &dir, &plan.0, runs)?;
+        let mut outcome = account(job, image, &dir, &plan.0, runs)?;
         outcome.checkpoint = settle(checkpoint, &outcome.exit)?;
         (outcome.started_ms, outcome.ended_ms) = (started_ms, ended_ms);
         outcome.wall_ms = ended_ms.saturating_sub(started_ms);
         dir.finish(&serde_json::to_vec_pretty(&outcome).unwrap_or_default())?;
         Ok(outcome)
-    }
-
-    fn image(&self, job: &JobFile) -> Result<Image, SandboxError> {
-        match &job.image {
-            ImageRef::Layout { path, tag } => image::open(path, tag),
-            ImageRef::Registry(_) => Err(SandboxError::Unsupported {
-                what: "an image in a registry",
-                advice: "copy it to a layout, and name that: oci:/path/to/layout:tag",
-            }),
-        }
     }
 
     /// One run in a cgroup of its own: the kernel kills whatever is started in one that was killed.
