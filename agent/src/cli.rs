@@ -38,11 +38,16 @@ use self::{
     client::Client,
     error::CliError,
 };
-use crate::config::{Config, ConfigError, DEFAULT_PATH};
+use crate::config::{Config, ConfigError, DEFAULT_PATH, ImageSettings};
 
 /// Runs the program.
 #[must_use]
 pub fn main() -> ExitCode {
+    // Before anything could start a second thread: the namespaces that it makes are one thread's.
+    if std::env::args_os().nth(1).is_some_and(|command| command == "unpack") {
+        crate::nvml::close_inherited();
+        return ExitCode::from(if assay_sandbox::unpack_child::main() { 0 } else { error::FAILED });
+    }
     // Prints help and wrong arguments itself, with exit codes 0 and 2.
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
@@ -89,7 +94,7 @@ fn fail(error: &CliError, json: bool) -> ExitCode {
 
 fn run(cli: &Cli) -> Result<u8, CliError> {
     let daemon = cli.command.as_ref().is_some_and(Command::is_daemon);
-    if matches!(cli.command, Some(Command::Nvml { .. })) {
+    if matches!(cli.command, Some(Command::Nvml { .. } | Command::Pull { .. })) {
         crate::nvml::close_inherited();
     }
     logging::start(logging::level(daemon, cli.verbose));
@@ -106,10 +111,14 @@ fn run(cli: &Cli) -> Result<u8, CliError> {
 
 fn dispatch(command: &Command, file: &ConfigFile, verbose: u8) -> Result<u8, CliError> {
     match command {
-        // Work without a configuration: the first two are children that get all they need as
-        // arguments, the others are a tenant's, on any machine.
+        // Work without a configuration: children that get all they need as arguments, and what a
+        // tenant asks on any machine.
         Command::Nvml { library } => return serve_gpus(Path::new(library)),
         Command::ProbeUserns => return probe_userns(),
+        Command::Unpack => {
+            return Err(CliError::Usage("unpack is a process of the agent's own, without options"));
+        }
+        Command::Pull { settings: Some(text) } => return pull(&image_settings(text)?),
         Command::Job(args::Job::Schema(_)) => return job::schema(),
         Command::Job(args::Job::Hash { path, json }) => return job::hash(path, json.json),
         _ => {}
@@ -125,7 +134,8 @@ fn dispatch(command: &Command, file: &ConfigFile, verbose: u8) -> Result<u8, Cli
         }),
         Command::Inventory(json) => inventory::show(&config.gpu, json.json),
         Command::Status(json) => status::show(&client, json.json),
-        Command::Doctor(json) => doctor::run(&config, file.source(), json.json),
+        Command::Doctor(doctor) if doctor.sandbox => doctor::audit_sandbox(&config, doctor.json.json),
+        Command::Doctor(doctor) => doctor::run(&config, file.source(), doctor.json.json),
         Command::Enrol(enrol) => enrol::run(&client, enrol),
         Command::Evidence(out) => {
             export::write(&client, crate::control::Export::Evidence, &out.output, out.json.json)
@@ -133,7 +143,8 @@ fn dispatch(command: &Command, file: &ConfigFile, verbose: u8) -> Result<u8, Cli
         Command::Owner(command) => owner::run(command, &config.network.id),
         Command::Job(command) => job::run(command, &config, &client),
         Command::Ledger(command) => ledger::run(command, &config, &client),
-        Command::Nvml { .. } | Command::ProbeUserns => Ok(0),
+        Command::Pull { .. } => pull(&config.sandbox.images),
+        Command::Nvml { .. } | Command::Unpack | Command::ProbeUserns => Ok(0),
     }
 }
 
@@ -163,6 +174,14 @@ fn serve_gpus(library: &Path) -> Result<u8, CliError> {
     crate::nvml::serve(library)
         .map_err(|fault| CliError::part("the GPU library's process", fault))
         .map(|()| 0)
+}
+
+fn image_settings(text: &str) -> Result<ImageSettings, CliError> {
+    serde_json::from_str(text).map_err(|_| CliError::Usage("--settings is no JSON of [sandbox.images]"))
+}
+
+fn pull(settings: &ImageSettings) -> Result<u8, CliError> {
+    crate::pull::serve(settings).map_err(|error| CliError::part("the pull process", error)).map(|()| 0)
 }
 
 /// Makes the namespaces that every job gets; run in a process of its own by `doctor`.

@@ -1,7 +1,8 @@
 //! Everything that runs on a provider machine, as one program.
 //!
 //! [`core`] holds the TPM, the keys, the ledger and the jobs and has no network;
-//! [`link`] has the network and nothing else; [`nvml`] is the GPU library's process.
+//! [`link`] has the network and nothing else; [`nvml`] is the GPU library's process;
+//! [`pull`] fetches images.
 //! [`cli`] is the command line that starts them and asks them.
 //!
 //! Trust boundary: each module says its own. What a verifier believes of this machine
@@ -18,3 +19,4 @@ pub mod core;
 pub mod ledger;
 pub mod link;
 pub mod nvml;
+pub mod pull;

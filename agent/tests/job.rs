@@ -164,3 +164,82 @@ fn a_running_job_is_listed_and_stopped() {
     assert_eq!(ended.status.code(), Some(1));
     assert_eq!(json(&ended)["state"], "cancelled");
 }
+
+#[test]
+fn jobs_without_an_agent_are_found_again() {
+    let Some(place) = Place::new() else { return };
+    let file = place.job("kept.toml", "echo said; echo made > /out/file");
+    let ran = json(&place.run(&["job", "run", "--json", &file]));
+    let listed = json(&place.run(&["job", "list", "--json"]));
+    assert_eq!((listed["jobs"].as_array().unwrap().len(), &listed["jobs"][0]["job"]), (1, &ran["job"]));
+    let short = ran["job"].as_str().unwrap().get(..10).unwrap();
+    let shown = json(&place.run(&["job", "show", "--json", short]));
+    assert_eq!((&shown["detail"], &shown["session"]), (&ran["detail"], &ran["session"]));
+    assert_eq!(shown["detail"]["outputs"][0]["path"], "/out/file");
+    let page = place.run(&["job", "show", short]);
+    let page = String::from_utf8_lossy(&page.stdout).into_owned();
+    for part in ["image manifest", "confinement", "/out/file", "exit 0"] {
+        assert!(page.contains(part), "{part}\n{page}");
+    }
+    assert_eq!(place.run(&["job", "logs", short]).stdout, b"said\n");
+    assert_eq!(place.run(&["job", "logs", "-f", short]).stdout, b"said\n");
+    let log = json(&place.run(&["job", "logs", "--json", short]));
+    assert_eq!(
+        (&log["stream"], &log["text"], &log["written"]),
+        (&"stdout".into(), &"said\n".into(), &5.into())
+    );
+    assert_eq!(place.run(&["job", "show", "ffff"]).status.code(), Some(2));
+}
+
+#[test]
+fn a_log_is_followed_while_the_job_runs() {
+    let Some(place) = Place::new() else { return };
+    let file = place.job(
+        "slow.toml",
+        "echo one; while [ ! -e /out/never ] && [ $((i += 1)) -lt 6 ]; do sleep 0.5; done; echo two",
+    );
+    let running = place.command(&["job", "run", "--json", &file]).stdout(Stdio::piped()).spawn().unwrap();
+    let jobs = place.dir.path().join("state/sandbox/jobs");
+    let mut name = String::new();
+    for _ in 0..400 {
+        let entry = std::fs::read_dir(&jobs).into_iter().flatten().flatten().next();
+        if let Some(entry) = entry.filter(|e| e.path().join("jailer.log").exists()) {
+            name = entry.file_name().into_string().unwrap();
+            break;
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let followed = place.run(&["job", "logs", "--follow", name.get(..12).expect("the job runs")]);
+    assert_eq!(followed.stdout, b"one\ntwo\n", "{followed:?}");
+    assert_eq!(json(&running.wait_with_output().unwrap())["succeeded"], true);
+}
+
+#[test]
+fn schema_and_hashes_need_no_configuration() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = |args: &[&str]| Command::new(env!("CARGO_BIN_EXE_assay-agent")).args(args).output().unwrap();
+    let schema = json(&run(&["job", "schema"]));
+    assert_eq!(schema["title"], "Assay job file");
+    let file = dir.path().join("file");
+    std::fs::write(&file, "abc").unwrap();
+    let path = file.to_str().unwrap();
+    // FIPS 180-4's first example.
+    let hash = "ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad";
+    assert_eq!(run(&["job", "hash", path]).stdout, format!("{hash}\n").into_bytes());
+    let hashed = json(&run(&["job", "hash", "--json", path]));
+    assert_eq!((&hashed["sha256"], &hashed["kind"]), (&hash.into(), &"file".into()));
+    assert_eq!(run(&["job", "hash", "/dev/null"]).status.code(), Some(3));
+}
+
+#[test]
+fn secrets_need_a_session() {
+    let Some(mut place) = Place::new() else { return };
+    let file = place.job("secret.toml", "cat /run/secrets/KEY");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{text}[job.secrets]\nKEY = \"{}\"\n", "A".repeat(64))).unwrap();
+    let alone = place.run(&["job", "run", &file]);
+    assert_eq!(alone.status.code(), Some(3), "{alone:?}");
+    place.start();
+    let refused = place.run(&["job", "run", "--json", &file]);
+    assert_eq!((refused.status.code(), &json(&refused)["error"]["code"]), (Some(3), &"job.secrets".into()));
+}

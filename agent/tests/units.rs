@@ -6,7 +6,9 @@ use std::{
     process::{Command, Output},
 };
 
-const UNITS: [&str; 2] = ["assay-core.service", "assay-link.service"];
+const UNITS: [&str; 3] = ["assay-core.service", "assay-link.service", "assay-pull@.service"];
+/// Sockets stand beside the services that they start.
+const SOCKETS: [&str; 1] = ["assay-pull.socket"];
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../systemd")
@@ -19,6 +21,9 @@ fn copies() -> tempfile::TempDir {
         let text = std::fs::read_to_string(folder().join(unit)).unwrap();
         assert!(text.contains("/usr/bin/assay-agent "), "{unit}");
         std::fs::write(dir.path().join(unit), text.replace("/usr/bin/assay-agent ", "/bin/true ")).unwrap();
+    }
+    for socket in SOCKETS {
+        std::fs::copy(folder().join(socket), dir.path().join(socket)).unwrap();
     }
     dir
 }
@@ -37,7 +42,9 @@ fn analyze(args: &[&str], dir: &Path, units: &[&str]) -> Option<Output> {
 #[test]
 fn units_are_well_formed() {
     let dir = copies();
-    let Some(output) = analyze(&["verify", "--man=no"], dir.path(), &UNITS) else { return };
+    let Some(output) = analyze(&["verify", "--man=no"], dir.path(), &[&UNITS[..], &SOCKETS].concat()) else {
+        return;
+    };
     let said = String::from_utf8_lossy(&output.stderr);
     let ours: Vec<&str> = said.lines().filter(|line| line.contains("assay")).collect();
     assert!(output.status.success() && ours.is_empty(), "{said}");
@@ -47,7 +54,9 @@ fn units_are_well_formed() {
 #[test]
 fn units_stay_as_closed_as_they_are() {
     let dir = copies();
-    for (unit, most) in [("assay-core.service", "52"), ("assay-link.service", "15")] {
+    for (unit, most) in
+        [("assay-core.service", "52"), ("assay-link.service", "15"), ("assay-pull@.service", "15")]
+    {
         let args = ["security", "--offline=true", "--no-pager", "--threshold", most];
         let Some(output) = analyze(&args, dir.path(), &[unit]) else { return };
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stdout));

@@ -33,7 +33,13 @@ pub(crate) fn open(plan: &Plan, map: Option<BorrowedFd<'_>>) -> Result<Vec<Owned
             return Err(Refusal::rule(Stage::Bind, "neither a file nor a directory"));
         }
         let mount = open_tree(&source, "", clone_flags()).map_err(refuse)?;
-        let attributes = if bind.writable { READ_ONLY & !libc::MOUNT_ATTR_RDONLY } else { READ_ONLY };
+        let mut attributes = READ_ONLY;
+        if bind.writable {
+            attributes &= !libc::MOUNT_ATTR_RDONLY;
+        }
+        if !plan.keeps(Wall::SafeMounts) {
+            attributes &= !(libc::MOUNT_ATTR_NODEV | libc::MOUNT_ATTR_NOSUID);
+        }
         sys::mount_setattr(mount.as_fd(), attributes, map).map_err(|e| refuse(errno(e)))?;
         Ok(mount)
     };

@@ -150,7 +150,7 @@ impl Job {
 
     fn kill(&self) {
         // A cgroup dies whole, frozen or not; else the namespace dies with its first process.
-        if !self.cgroup.as_ref().is_some_and(|cgroup| kill_cgroup(cgroup).is_ok()) {
+        if self.cgroup.as_ref().is_none_or(|cgroup| kill_cgroup(cgroup).is_err()) {
             self.kill_first();
         }
     }

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use assay_jailer::report::Refusal;
 
 use crate::job::JobError;
+use crate::pull::PullError;
 use crate::unpack::UnpackError;
 
 /// Why a job was not run, or could not be accounted for.
@@ -94,6 +95,32 @@ pub enum SandboxError {
         /// Lower-case hexadecimal SHA-256 that was found.
         found: String,
     },
+    /// A registry reference names no digest, and the configuration demands one.
+    #[error(
+        "{reference} names no digest, and a tag can be moved: add @sha256:... of its manifest, or set \
+         tags = true in [sandbox.images]"
+    )]
+    TagOnly {
+        /// The reference.
+        reference: String,
+    },
+    /// The image is in a registry, and nothing here fetches from registries.
+    #[error("images from registries are not set up here: use oci:/path/to/layout:tag")]
+    NoPuller,
+    /// A registry did not give a part of the image.
+    #[error("pull {what}")]
+    Pull {
+        /// The part.
+        what: String,
+        /// The cause.
+        source: PullError,
+    },
+    /// The image was not there within its time.
+    #[error("the image was not fetched and unpacked within its time")]
+    ImageTimeout,
+    /// The job was stopped before it started.
+    #[error("cancelled before the job started")]
+    Cancelled,
     /// A layer could not be unpacked.
     #[error("layer {layer}")]
     Unpack {
@@ -121,6 +148,9 @@ pub enum SandboxError {
     /// The jailer is nowhere to be found.
     #[error("assay-jailer is neither at {0:?} nor in /usr/lib/assay")]
     FindJailer(PathBuf),
+    /// The probe is not beside the jailer.
+    #[error("assay-probe is not beside the jailer, at {0:?}")]
+    FindProbe(PathBuf),
     /// The jailer could not be started, spoken to, or understood.
     #[error("jailer: {action}")]
     Jailer {

@@ -2,12 +2,15 @@
 
 use std::path::PathBuf;
 
+use crate::images;
 use crate::outcome::Exit;
 
 /// Something that happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Event {
+    /// The image is on its way.
+    Image(images::Event),
     /// The job has a directory: its logs appear there as it runs.
     Started {
         /// [`JobOutcome::id`](crate::outcome::JobOutcome::id).

@@ -1,17 +1,17 @@
-//! OCI image layouts (OCI image-spec 1.1: image-layout, image-index, manifest, config).
+//! OCI images (image-spec 1.1: index, manifest, config), wherever they come from.
 //!
-//! Everything is reached from the index by digest, and every digest and size
-//! is checked on the bytes; only SHA-256 is accepted. Layers are looked for
-//! here, and hashed where they are unpacked.
+//! Everything is reached by digest from one entry, and every digest and size is
+//! checked on the bytes; only SHA-256 is accepted. The Docker types of the same
+//! shapes (distribution's "Image Manifest V2, Schema 2") are taken as well.
+//! Layers are hashed where they are unpacked.
 //!
-//! Non-goals: registries, signatures, foreign layers fetched from URLs.
+//! Non-goals: signatures, foreign layers fetched from URLs, other machines' images.
 
-use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use oci_spec::image::{
-    Arch, Descriptor, DigestAlgorithm, ImageConfiguration, ImageIndex, ImageManifest, MediaType, OciLayout,
-    Os,
+    Arch, Descriptor, DigestAlgorithm, ImageConfiguration, ImageIndex, ImageManifest, MediaType, Os,
 };
 use serde::Deserialize;
 use serde::de::{DeserializeOwned, IgnoredAny};
@@ -19,18 +19,22 @@ use sha2::{Digest, Sha256};
 
 use assay_jailer::plan::LAYERS_MAX;
 
-use crate::confined::{Dir, read_bounded};
 use crate::error::SandboxError;
+use crate::layout::Layout;
+use crate::registry_ref::parse_digest;
+pub use crate::run_config::RunConfig;
+use crate::run_config::run_config;
 
-/// Most bytes in one JSON document of a layout.
-const DOCUMENT_MAX: u64 = 4 << 20;
+/// Most bytes in one JSON document of an image.
+pub const DOCUMENT_MAX: u64 = 4 << 20;
 /// Most bytes in one layer blob.
 const LAYER_MAX: u64 = 32 << 30;
-/// Annotation that holds a manifest's tag, image-spec annotations.md.
-const REF_NAME: &str = "org.opencontainers.image.ref.name";
+/// Most bytes in all layer blobs of an image.
+const IMAGE_MAX: u64 = 128 << 30;
 
 /// How a layer blob is compressed, by its media type.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Compression {
     /// A bare archive.
     None,
@@ -53,21 +57,8 @@ pub struct Layer {
     pub diff_id: [u8; 32],
 }
 
-/// What an image says about running it (image-spec config.md).
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct RunConfig {
-    /// `Entrypoint` and then `Cmd`.
-    pub argv: Vec<String>,
-    /// `Env`, `KEY=value`.
-    pub env: Vec<String>,
-    /// `WorkingDir`; `/` if it has none.
-    pub cwd: String,
-    /// `User`, as written.
-    pub user: String,
-}
-
 /// A checked image whose layers are still packed.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Image {
     /// SHA-256 of the manifest: the image's identity.
     pub manifest_digest: [u8; 32],
@@ -77,17 +68,50 @@ pub struct Image {
     pub config: RunConfig,
     /// Layers, bottom first.
     pub layers: Vec<Layer>,
-    blobs: Dir,
+}
+
+/// Where an image's parts are read from. What it gives is unchecked.
+pub trait Source {
+    /// A manifest or index of this digest and size.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    fn manifest(&mut self, part: &str, digest: &[u8; 32], size: u64) -> Result<Vec<u8>, SandboxError>;
+
+    /// A blob of this digest and size, at most [`DOCUMENT_MAX`] bytes.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    fn document(&mut self, part: &str, digest: &[u8; 32], size: u64) -> Result<Vec<u8>, SandboxError>;
+
+    /// A layer's blob.
+    ///
+    /// # Errors
+    /// Where it cannot be opened.
+    fn layer(&mut self, layer: &Layer) -> Result<Box<dyn Read + '_>, SandboxError>;
+}
+
+/// A manifest or index whose digest has been checked.
+#[derive(Debug)]
+pub struct Entry {
+    /// Its media type, as whoever gave it says.
+    pub media_type: MediaType,
+    /// SHA-256 of its bytes.
+    pub digest: [u8; 32],
+    /// Its bytes.
+    pub bytes: Vec<u8>,
 }
 
 /// Which documents a JSON object could be taken for: one that is a manifest to
 /// one reader and an index to another is refused (image-spec 1.1, manifest.md, `mediaType`).
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct Shape {
+    schema_version: u32,
+    media_type: Option<String>,
     manifests: Option<IgnoredAny>,
     layers: Option<IgnoredAny>,
     config: Option<IgnoredAny>,
-    #[serde(rename = "fsLayers")]
     fs_layers: Option<IgnoredAny>,
 }
 
@@ -95,50 +119,82 @@ struct Shape {
 ///
 /// # Errors
 /// The first document or blob that is missing, malformed, or not what its digest says.
-pub fn open(layout: &Path, tag: &str) -> Result<Image, SandboxError> {
-    let dir =
-        Dir::open(layout).map_err(|e| SandboxError::ReadImage { path: ".".to_owned(), source: e.into() })?;
-    let version: OciLayout = decode("oci-layout", &read(&dir, "oci-layout")?)?;
-    if version.image_layout_version() != "1.0.0" {
-        return Err(SandboxError::image("oci-layout", "imageLayoutVersion is not 1.0.0"));
+pub fn open(layout: &Path, tag: &str) -> Result<(Image, Layout), SandboxError> {
+    let mut source = Layout::open(layout)?;
+    let descriptor = source.tagged(tag)?;
+    let entry = fetch(&mut source, "manifest", &descriptor)?;
+    let image = resolve(&mut source, entry)?;
+    source.check_presence(&image)?;
+    Ok((image, source))
+}
+
+/// Follows an entry to an image, through at most one index of platforms.
+///
+/// # Errors
+/// The first document that is missing, malformed, or not what its digest says.
+pub fn resolve(source: &mut dyn Source, entry: Entry) -> Result<Image, SandboxError> {
+    if !is(&entry.media_type, &MediaType::ImageIndex) {
+        return image_from(source, &entry);
     }
-    let index: ImageIndex = decode("index.json", &read(&dir, "index.json")?)?;
-    let manifest = choose(&dir, &index, tag)?;
-    let bytes = read_blob(&dir, "manifest", &manifest)?;
-    image_from(dir, &manifest, &bytes)
+    let index = parse_index("inner index", &entry)?;
+    let fits = |d: &&Descriptor| {
+        d.platform().as_ref().is_some_and(|p| *p.os() == Os::Linux && *p.architecture() == Arch::Amd64)
+    };
+    let chosen = only("inner index", "linux/amd64", index.manifests().iter().filter(fits))?;
+    let manifest = fetch(source, "manifest", &chosen)?;
+    image_from(source, &manifest)
 }
 
-fn read(dir: &Dir, path: &str) -> Result<Vec<u8>, SandboxError> {
-    let bytes = dir.read(path).map_err(Into::into).and_then(|file| read_bounded(file, DOCUMENT_MAX));
-    bytes.map_err(|source| SandboxError::ReadImage { path: path.to_owned(), source })
+/// Reads a manifest or index by its descriptor and checks digest and size.
+fn fetch(source: &mut dyn Source, part: &str, descriptor: &Descriptor) -> Result<Entry, SandboxError> {
+    let expected = sha256_of(part, descriptor, DOCUMENT_MAX)?;
+    let bytes = source.manifest(part, &expected, descriptor.size())?;
+    check_document(part, &expected, descriptor.size(), &bytes)?;
+    Ok(Entry { media_type: descriptor.media_type().clone(), digest: expected, bytes })
 }
 
-fn decode<T: DeserializeOwned>(part: &str, bytes: &[u8]) -> Result<T, SandboxError> {
+fn check_document(part: &str, digest: &[u8; 32], size: u64, bytes: &[u8]) -> Result<(), SandboxError> {
+    check_digest(part, digest, &Sha256::digest(bytes).into())?;
+    match u64::try_from(bytes.len()).is_ok_and(|n| n == size) {
+        true => Ok(()),
+        false => Err(SandboxError::image(part, "has a size other than its descriptor's")),
+    }
+}
+
+pub(crate) fn decode<T: DeserializeOwned>(part: &str, bytes: &[u8]) -> Result<T, SandboxError> {
     serde_json::from_slice(bytes)
         .map_err(|source| SandboxError::DecodeImage { part: part.to_owned(), source })
 }
 
-/// Follows the tag to one image manifest, through at most one inner index of platforms.
-fn choose(dir: &Dir, index: &ImageIndex, tag: &str) -> Result<Descriptor, SandboxError> {
-    let is_tagged =
-        |d: &&Descriptor| d.annotations().as_ref().and_then(|a| a.get(REF_NAME)).is_some_and(|n| n == tag);
-    let chosen = only("index.json", tag, index.manifests().iter().filter(is_tagged))?;
-    if *chosen.media_type() != MediaType::ImageIndex {
-        return Ok(chosen);
-    }
-    let bytes = read_blob(dir, "inner index", &chosen)?;
-    let shape: Shape = decode("inner index", &bytes)?;
-    if shape.layers.is_some() || shape.config.is_some() || shape.fs_layers.is_some() {
-        return Err(SandboxError::image("inner index", "is a manifest at the same time"));
-    }
-    let inner: ImageIndex = decode("inner index", &bytes)?;
-    let fits = |d: &&Descriptor| {
-        d.platform().as_ref().is_some_and(|p| *p.os() == Os::Linux && *p.architecture() == Arch::Amd64)
-    };
-    only("inner index", "linux/amd64", inner.manifests().iter().filter(fits))
+/// Whether a media type is `kind`, or what Docker calls the same.
+fn is(found: &MediaType, kind: &MediaType) -> bool {
+    use oci_spec::image::ToDockerV2S2;
+    found == kind || kind.to_docker_v2s2().is_ok_and(|docker| found.as_ref() == docker)
 }
 
-fn only<'a>(
+/// The document says of itself what whoever gave it says.
+fn check_shape(part: &str, entry: &Entry, shape: &Shape) -> Result<(), SandboxError> {
+    if shape.schema_version != 2 {
+        return Err(SandboxError::image(part, "has a schemaVersion other than 2"));
+    }
+    match &shape.media_type {
+        Some(own) if own != entry.media_type.as_ref() => {
+            Err(SandboxError::image(part, "has another media type than it was announced with"))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn parse_index(part: &str, entry: &Entry) -> Result<ImageIndex, SandboxError> {
+    let shape: Shape = decode(part, &entry.bytes)?;
+    if shape.layers.is_some() || shape.config.is_some() || shape.fs_layers.is_some() {
+        return Err(SandboxError::image(part, "is a manifest at the same time"));
+    }
+    check_shape(part, entry, &shape)?;
+    decode(part, &entry.bytes)
+}
+
+pub(crate) fn only<'a>(
     part: &str,
     wanted: &str,
     mut found: impl Iterator<Item = &'a Descriptor>,
@@ -163,30 +219,13 @@ fn sha256_of(part: &str, descriptor: &Descriptor, size_max: u64) -> Result<[u8; 
     if descriptor.size() > size_max {
         return Err(SandboxError::image(part, format!("has more than {size_max} bytes")));
     }
-    parse_hex(part, descriptor.digest().digest())
+    sha256(part, descriptor.digest().as_ref())
 }
 
-fn parse_hex(part: &str, hex: &str) -> Result<[u8; 32], SandboxError> {
-    let mut digest = [0; 32];
-    let ok = hex.len() == 64 && hex.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    match ok && hex::decode_to_slice(hex, &mut digest).is_ok() {
-        true => Ok(digest),
-        false => Err(SandboxError::image(part, "has a digest that is not 64 lower-case hexadecimal digits")),
-    }
-}
-
-fn blob_path(digest: &[u8; 32]) -> String {
-    format!("blobs/sha256/{}", hex::encode(digest))
-}
-
-fn read_blob(dir: &Dir, part: &str, descriptor: &Descriptor) -> Result<Vec<u8>, SandboxError> {
-    let expected = sha256_of(part, descriptor, DOCUMENT_MAX)?;
-    let bytes = read(dir, &blob_path(&expected))?;
-    check_digest(part, &expected, &Sha256::digest(&bytes).into())?;
-    match u64::try_from(bytes.len()).is_ok_and(|n| n == descriptor.size()) {
-        true => Ok(bytes),
-        false => Err(SandboxError::image(part, "has a size other than its descriptor's")),
-    }
+fn sha256(part: &str, digest: &str) -> Result<[u8; 32], SandboxError> {
+    parse_digest(digest).ok_or_else(|| {
+        SandboxError::image(part, "has a digest that is not sha256 and 64 lower-case hexadecimal digits")
+    })
 }
 
 /// Compares two digests.
@@ -201,27 +240,26 @@ pub(crate) fn check_digest(what: &str, expected: &[u8; 32], found: &[u8; 32]) ->
     }
 }
 
-fn image_from(dir: Dir, descriptor: &Descriptor, bytes: &[u8]) -> Result<Image, SandboxError> {
-    let shape: Shape = decode("manifest", bytes)?;
+fn image_from(source: &mut dyn Source, entry: &Entry) -> Result<Image, SandboxError> {
+    if !is(&entry.media_type, &MediaType::ImageManifest) {
+        return Err(SandboxError::image("manifest", "is not an image manifest by its media type"));
+    }
+    let shape: Shape = decode("manifest", &entry.bytes)?;
     if shape.manifests.is_some() || shape.fs_layers.is_some() {
         return Err(SandboxError::image("manifest", "is an index at the same time"));
     }
-    let manifest: ImageManifest = decode("manifest", bytes)?;
-    let types = [Some(descriptor.media_type()), manifest.media_type().as_ref()];
-    if types.into_iter().flatten().any(|t| *t != MediaType::ImageManifest) {
-        return Err(SandboxError::image("manifest", "is not an image manifest by its media type"));
-    }
-    if *manifest.config().media_type() != MediaType::ImageConfig {
+    check_shape("manifest", entry, &shape)?;
+    let manifest: ImageManifest = decode("manifest", &entry.bytes)?;
+    let descriptor = manifest.config();
+    if !is(descriptor.media_type(), &MediaType::ImageConfig) {
         return Err(SandboxError::image("config", "is not an image configuration by its media type"));
     }
-    let config: ImageConfiguration = decode("config", &read_blob(&dir, "config", manifest.config())?)?;
+    let config_digest = sha256_of("config", descriptor, DOCUMENT_MAX)?;
+    let bytes = source.document("config", &config_digest, descriptor.size())?;
+    check_document("config", &config_digest, descriptor.size(), &bytes)?;
+    let config: ImageConfiguration = decode("config", &bytes)?;
     let layers = layers_of(&manifest, &config)?;
-    for layer in &layers {
-        check_presence(&dir, layer)?;
-    }
-    let manifest_digest = sha256_of("manifest", descriptor, DOCUMENT_MAX)?;
-    let config_digest = sha256_of("config", manifest.config(), DOCUMENT_MAX)?;
-    Ok(Image { manifest_digest, config_digest, config: run_config(&config)?, layers, blobs: dir })
+    Ok(Image { manifest_digest: entry.digest, config_digest, config: run_config(&config)?, layers })
 }
 
 fn layers_of(manifest: &ImageManifest, config: &ImageConfiguration) -> Result<Vec<Layer>, SandboxError> {
@@ -232,63 +270,34 @@ fn layers_of(manifest: &ImageManifest, config: &ImageConfiguration) -> Result<Ve
             "must have 1 to 64 layers, as many as the config has diff_ids",
         ));
     }
-    manifest.layers().iter().zip(diff_ids).map(|(layer, diff_id)| layer_of(layer, diff_id)).collect()
+    let layers: Vec<Layer> = manifest
+        .layers()
+        .iter()
+        .zip(diff_ids)
+        .map(|(layer, diff_id)| layer_of(layer, diff_id))
+        .collect::<Result<_, _>>()?;
+    let total = layers.iter().fold(0u64, |sum, layer| sum.saturating_add(layer.size));
+    match total > IMAGE_MAX {
+        true => Err(SandboxError::image("manifest", format!("has more than {IMAGE_MAX} bytes of layers"))),
+        false => Ok(layers),
+    }
 }
 
 fn layer_of(descriptor: &Descriptor, diff_id: &str) -> Result<Layer, SandboxError> {
     let part = "layer";
-    let compression = match descriptor.media_type() {
-        MediaType::ImageLayer => Compression::None,
-        MediaType::ImageLayerGzip => Compression::Gzip,
-        MediaType::ImageLayerZstd => Compression::Zstd,
-        other => return Err(SandboxError::image(part, format!("has media type {other}"))),
-    };
-    let hex = diff_id.strip_prefix("sha256:");
-    let hex = hex.ok_or_else(|| SandboxError::image("config", "has a diff_id other than sha256"))?;
-    Ok(Layer {
-        digest: sha256_of(part, descriptor, LAYER_MAX)?,
-        size: descriptor.size(),
-        compression,
-        diff_id: parse_hex("config", hex)?,
-    })
+    let found = descriptor.media_type();
+    let kinds = [
+        (MediaType::ImageLayer, Compression::None),
+        (MediaType::ImageLayerGzip, Compression::Gzip),
+        (MediaType::ImageLayerZstd, Compression::Zstd),
+    ];
+    let known = kinds.into_iter().find(|(kind, _)| is(found, kind));
+    let (_, compression) =
+        known.ok_or_else(|| SandboxError::image(part, format!("has media type {:?}", short(found))))?;
+    let digest = sha256_of(part, descriptor, LAYER_MAX)?;
+    Ok(Layer { digest, size: descriptor.size(), compression, diff_id: sha256("config", diff_id)? })
 }
 
-fn check_presence(dir: &Dir, layer: &Layer) -> Result<(), SandboxError> {
-    let path = blob_path(&layer.digest);
-    let size = dir.read(&path).map_err(Into::into).and_then(|file| file.metadata());
-    match size.map_err(|source| SandboxError::ReadImage { path, source })?.len() == layer.size {
-        true => Ok(()),
-        false => Err(SandboxError::image("layer", "has a size other than its descriptor's")),
-    }
-}
-
-fn run_config(config: &ImageConfiguration) -> Result<RunConfig, SandboxError> {
-    if *config.os() != Os::Linux || *config.architecture() != Arch::Amd64 {
-        return Err(SandboxError::image("config", "is not for linux/amd64"));
-    }
-    let Some(run) = config.config() else {
-        return Ok(RunConfig { cwd: "/".to_owned(), ..RunConfig::default() });
-    };
-    let list = |items: &Option<Vec<String>>| items.clone().unwrap_or_default();
-    let cwd = run.working_dir().clone().filter(|d| !d.is_empty()).unwrap_or_else(|| "/".to_owned());
-    let result = RunConfig {
-        argv: [list(run.entrypoint()), list(run.cmd())].concat(),
-        env: list(run.env()),
-        cwd,
-        user: run.user().clone().unwrap_or_default(),
-    };
-    let holds_nul =
-        result.argv.iter().chain(&result.env).chain([&result.cwd, &result.user]).any(|s| s.contains('\0'));
-    match holds_nul || !result.cwd.starts_with('/') {
-        true => Err(SandboxError::image("config", "holds a NUL or a relative working directory")),
-        false => Ok(result),
-    }
-}
-
-impl Image {
-    /// Opens a layer's blob; its bytes are still unchecked.
-    pub(crate) fn open_layer(&self, layer: &Layer) -> Result<File, SandboxError> {
-        let path = blob_path(&layer.digest);
-        self.blobs.read(&path).map_err(|e| SandboxError::ReadImage { path, source: e.into() })
-    }
+fn short(media_type: &MediaType) -> String {
+    media_type.as_ref().chars().take(128).collect()
 }

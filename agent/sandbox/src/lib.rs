@@ -20,29 +20,38 @@
 //! Limits are a cgroup's where the machine has the controllers, and per process
 //! (`limits = "rlimit"`, development) where it does not; the outcome says which.
 //!
-//! Non-goals for now: GPUs, egress, registries. Never: entering a running job,
+//! Non-goals for now: GPUs, egress. Never: entering a running job,
 //! hooks, volumes named by a tenant, terminals.
 //!
-//! Unpacking is callable on its own ([`unpack::unpack`]), for a process without
-//! the rest of the agent's rights.
+//! Bytes of strangers are handled in two processes without each other's rights:
+//! one has the network and hands bytes on ([`pull`]), the other unpacks a layer
+//! and sees nothing but its directory ([`unpack_child`]).
 
+pub mod audit;
 pub mod cgroup;
 pub mod collect;
 pub mod error;
 pub mod events;
 pub mod image;
+pub mod images;
 pub mod inputs;
 pub mod job;
 pub mod layers;
+pub mod layout;
 pub mod outcome;
+pub mod pull;
 pub mod sandbox;
 pub mod unpack;
+pub mod unpack_child;
+pub mod unpack_process;
 
 mod archive;
 mod checkpoint;
 mod confined;
 mod confinement;
+mod layer_lock;
 mod room;
+mod run_config;
 mod runs;
 mod secrets;
 mod store;
@@ -53,6 +62,7 @@ mod user;
 mod watch;
 
 pub use assay_jailer::ring;
+pub use assay_job::registry_ref;
 pub use assay_job::seal::Secret;
 pub use error::SandboxError;
 pub use events::Event;

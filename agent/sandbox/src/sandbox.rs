@@ -16,17 +16,16 @@ use crate::collect::{Collected, collect, summarize_log};
 use crate::confinement;
 use crate::error::SandboxError;
 use crate::events::Event;
-use crate::image::{self, Image, RunConfig};
+use crate::image::{Image, RunConfig};
+use crate::images::{Images, ImagesConfig};
 use crate::inputs;
-use crate::job::{ImageRef, JobFile, Limits, check_supported};
-use crate::layers::LayerCache;
+use crate::job::{JobFile, Limits, check_supported};
 use crate::outcome::{Exit, IdMode, JobOutcome, Usage};
 use crate::room::{Room, Rooms};
 use crate::runs::{Course, Run, Runs};
 use crate::secrets::{self, Confidential};
 use crate::store::{JobDir, Store};
 use crate::supervise::Finished;
-use crate::unpack::UnpackLimits;
 use crate::user;
 use crate::watch;
 
@@ -40,6 +39,8 @@ const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/s
 const HOSTNAME: &str = "job";
 /// What the kernel kills by.
 const SIGKILL: i32 = rustix::process::Signal::KILL.as_raw();
+/// By how much `RLIMIT_NPROC` exceeds a cgroup's limit on processes.
+const NPROC_SLACK: u64 = 64;
 /// Open files per process.
 const OPEN_FILES: u64 = 65_536;
 
@@ -68,8 +69,8 @@ pub struct SandboxConfig {
     pub log_bytes: u64,
     /// Bytes of one job's inputs, all together.
     pub input_bytes: u64,
-    /// Limits for each layer.
-    pub unpack: UnpackLimits,
+    /// How images are come by.
+    pub images: ImagesConfig,
 }
 
 impl SandboxConfig {
@@ -86,7 +87,7 @@ impl SandboxConfig {
             io: IoLimits::default(),
             log_bytes: 1 << 20,
             input_bytes: 64 << 30,
-            unpack: UnpackLimits::default(),
+            images: ImagesConfig::default(),
         }
     }
 }
@@ -107,10 +108,10 @@ pub fn find_jailer() -> Result<PathBuf, SandboxError> {
 #[derive(Debug)]
 pub struct Sandbox {
     config: SandboxConfig,
-    jailer: PathBuf,
-    store: Store,
-    rooms: Rooms,
-    cache: LayerCache,
+    pub(crate) jailer: PathBuf,
+    pub(crate) store: Store,
+    pub(crate) rooms: Rooms,
+    images: Images,
 }
 
 impl Sandbox {
@@ -125,8 +126,8 @@ impl Sandbox {
         let config = SandboxConfig { state_dir, ..config };
         let store = Store::open(&config.state_dir)?;
         let rooms = Rooms::open(&store, &config)?;
-        let cache = LayerCache::new(store.layers(), config.unpack);
-        Ok(Self { config, jailer, store, rooms, cache })
+        let images = Images::open(store.layers(), config.images.clone())?;
+        Ok(Self { config, jailer, store, rooms, images })
     }
 
     /// Runs one job to its end, restarts included, or until `cancel` is set, and collects its
@@ -146,12 +147,14 @@ impl Sandbox {
     ) -> Result<JobOutcome, SandboxError> {
         check_supported(job)?;
         let secrets = secrets::planned(job, secrets)?;
-        let image = self.image(job)?;
-        let layers = self.cache.provide(&image)?;
+        // Holds the layers until the job is over.
+        let tell = |event| events(Event::Image(event));
+        let provided = self.images.provide(&job.image, cancel, &tell)?;
+        let (image, layers) = (&provided.image, provided.layers());
         let room = self.rooms.take(&self.store)?;
         let mut dir = self.store.new_job(&job.digest())?;
         events(Event::Started { id: dir.id.clone(), dir: dir.path.clone() });
-        let mut plan = Confidential(self.plan(job, &image, layers, &room, &dir)?);
+        let mut plan = Confidential(self.plan(job, image, layers, &room, &dir)?);
         plan.0.secrets = secrets;
         plan.0.binds = inputs::bring(job, &dir.path, &self.config.state_dir, self.config.input_bytes)?;
         let checkpoint = Checkpoint::open(&self.config.state_dir, job)?;
@@ -165,22 +168,12 @@ impl Sandbox {
         inputs::remove(&dir.path);
         let runs = runs?;
         let ended_ms = monotonic_ms();
-        let mut outcome = account(job, &image, &dir, &plan.0, runs)?;
+        let mut outcome = account(job, image, &dir, &plan.0, runs)?;
         outcome.checkpoint = settle(checkpoint, &outcome.exit)?;
         (outcome.started_ms, outcome.ended_ms) = (started_ms, ended_ms);
         outcome.wall_ms = ended_ms.saturating_sub(started_ms);
         dir.finish(&serde_json::to_vec_pretty(&outcome).unwrap_or_default())?;
         Ok(outcome)
-    }
-
-    fn image(&self, job: &JobFile) -> Result<Image, SandboxError> {
-        match &job.image {
-            ImageRef::Layout { path, tag } => image::open(path, tag),
-            ImageRef::Registry(_) => Err(SandboxError::Unsupported {
-                what: "an image in a registry",
-                advice: "copy it to a layout, and name that: oci:/path/to/layout:tag",
-            }),
-        }
     }
 
     /// One run in a cgroup of its own: the kernel kills whatever is started in one that was killed.
@@ -280,8 +273,9 @@ fn rlimits(job: &JobFile) -> Rlimits {
     let only_rlimit = resources.limits == Limits::Rlimit;
     let cpus = resources.cpu_milli.div_ceil(1000);
     Rlimits {
-        // The job's first process is of the same user and counts.
-        processes: u64::from(resources.pids).saturating_add(1),
+        // The job's first process is of the same user and counts. A cgroup refuses
+        // earlier, and counts what it refused.
+        processes: u64::from(resources.pids).saturating_add(if only_rlimit { 1 } else { NPROC_SLACK }),
         open_files: OPEN_FILES,
         file_bytes: resources.disk_bytes,
         cpu_seconds: job.timeout_ms.div_ceil(1000).saturating_mul(cpus).saturating_add(1),

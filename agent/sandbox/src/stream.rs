@@ -61,8 +61,8 @@ impl<R: Read> Read for Tap<R> {
 
 /// An uncompressed layer, hashed on both sides of the decompression and cut
 /// off where it outgrows its limits.
-pub(crate) struct LayerStream {
-    decoder: Box<dyn Read>,
+pub(crate) struct LayerStream<'a> {
+    decoder: Box<dyn Read + 'a>,
     /// Compressed side.
     pub(crate) blob: Meter,
     /// Uncompressed side.
@@ -70,19 +70,15 @@ pub(crate) struct LayerStream {
     total_max: u64,
 }
 
-impl LayerStream {
+impl<'a> LayerStream<'a> {
     /// Starts to decompress `blob`.
     ///
     /// # Errors
     /// Where the decoder cannot be set up.
-    pub(crate) fn new(
-        blob: impl Read + 'static,
-        compression: Compression,
-        total_max: u64,
-    ) -> io::Result<Self> {
+    pub(crate) fn new(blob: impl Read + 'a, compression: Compression, total_max: u64) -> io::Result<Self> {
         let meter = Meter::default();
         let tap = BufReader::with_capacity(64 << 10, Tap { inner: blob, meter: meter.clone() });
-        let decoder: Box<dyn Read> = match compression {
+        let decoder: Box<dyn Read + 'a> = match compression {
             Compression::None => Box::new(tap),
             Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(tap)),
             Compression::Zstd => {
@@ -124,7 +120,7 @@ impl LayerStream {
     }
 }
 
-impl Read for LayerStream {
+impl Read for LayerStream<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let got = self.decoder.read(buffer)?;
         self.content.add(buffer.get(..got).unwrap_or_default());

@@ -16,19 +16,23 @@
 //!   with `userxattr` understands: a character device 0/0, which needs no
 //!   privilege since Linux 5.8, and the attribute `user.overlay.opaque`.
 //!
-//! A hidden subcommand may call [`unpack`] in a process of its own.
+//! - No layer fills the disk: a reserve of bytes and inodes stays free.
+//!
+//! The agent does this in a process of its own ([`crate::unpack_process`]).
 
 use std::ffi::OsStr;
-use std::io::{self, Read};
+use std::fs::File;
+use std::io::{self, Read, Write};
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{
     AtFlags, FileType, Gid, Mode, Stat, Timespec, Timestamps, Uid, XattrFlags, chownat, fchmod, fchown,
-    fsetxattr, futimens, linkat, makedev, mkdirat, mknodat, symlinkat, unlinkat,
+    fsetxattr, fstatvfs, futimens, linkat, makedev, mkdirat, mknodat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
+use serde::{Deserialize, Serialize};
 use tar::Archive;
 
 use crate::archive::{self, Fault, Item, Kind};
@@ -44,6 +48,14 @@ const TARGET_MAX: usize = 4095;
 const NOBODY: u32 = 65_534;
 /// Latest modification time that is believed: the year 2242.
 const MTIME_MAX: u64 = 1 << 33;
+/// What an entry occupies beside its content, roughly: an inode and its name.
+const ENTRY_BYTES: u64 = 1 << 10;
+/// Content is counted in blocks of this size.
+const BLOCK: u64 = 4 << 10;
+/// Bytes written, or as many in entries, between two looks at what is free.
+const LOOK_EVERY: u64 = 16 << 20;
+/// Inodes that no layer takes.
+const INODE_RESERVE: u64 = 4096;
 
 /// Marks an entry that removes one of a lower layer.
 const WHITEOUT: &[u8] = b".wh.";
@@ -51,22 +63,26 @@ const WHITEOUT: &[u8] = b".wh.";
 const OPAQUE: &[u8] = b".wh..wh..opq";
 
 /// How much a layer may hold.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct UnpackLimits {
     /// Uncompressed bytes, headers included.
     pub total_bytes: u64,
     /// Entries.
     pub entries: u64,
+    /// Bytes of the disk that stay free.
+    pub reserve_bytes: u64,
 }
 
 impl Default for UnpackLimits {
     fn default() -> Self {
-        Self { total_bytes: 64 << 30, entries: 1_000_000 }
+        Self { total_bytes: 64 << 30, entries: 1_000_000, reserve_bytes: 256 << 20 }
     }
 }
 
 /// What was unpacked.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Unpacked {
     /// SHA-256 of the blob.
     pub blob_sha256: [u8; 32],
@@ -78,6 +94,8 @@ pub struct Unpacked {
     pub entries: u64,
     /// Device nodes and pipes left out.
     pub skipped: u64,
+    /// Bytes that it takes on disk, roughly.
+    pub disk_bytes: u64,
 }
 
 /// Why a layer was not unpacked.
@@ -101,7 +119,7 @@ pub enum UnpackError {
         /// Its name.
         entry: String,
         /// The rule that it breaks.
-        rule: &'static str,
+        rule: String,
     },
     /// An entry could not be made.
     #[error("make entry {entry:?}")]
@@ -111,6 +129,20 @@ pub enum UnpackError {
         /// The cause.
         source: io::Error,
     },
+    /// The process that unpacks could not be started, confined, or understood.
+    #[error("unpack process: {action}")]
+    Process {
+        /// What was being done.
+        action: &'static str,
+        /// The cause.
+        source: io::Error,
+    },
+    /// Whoever wanted the layer wants it no more.
+    #[error("cancelled")]
+    Cancelled,
+    /// It took too long.
+    #[error("not done within its time")]
+    TimedOut,
 }
 
 fn printable(name: &[u8]) -> String {
@@ -122,7 +154,7 @@ impl From<(Vec<u8>, Fault)> for UnpackError {
         let entry = printable(&name);
         match fault {
             Fault::Read(source) => Self::Read { entry, source },
-            Fault::Rule(rule) => Self::Refused { entry, rule },
+            Fault::Rule(rule) => Self::Refused { entry, rule: rule.to_owned() },
         }
     }
 }
@@ -135,21 +167,27 @@ impl From<(Vec<u8>, Fault)> for UnpackError {
 /// # Errors
 /// The first entry that is refused or cannot be made.
 pub fn unpack(
-    blob: impl Read + 'static,
+    blob: impl Read,
     compression: Compression,
     into: &Path,
     limits: UnpackLimits,
 ) -> Result<Unpacked, UnpackError> {
+    unpack_as(blob, compression, into, limits, rustix::process::geteuid().is_root())
+}
+
+/// [`unpack`], with owners as the layer has them or all of it the caller's.
+pub(crate) fn unpack_as(
+    blob: impl Read,
+    compression: Compression,
+    into: &Path,
+    limits: UnpackLimits,
+    keep_owners: bool,
+) -> Result<Unpacked, UnpackError> {
     let read = |source| UnpackError::Read { entry: String::new(), source };
     let stream = LayerStream::new(blob, compression, limits.total_bytes).map_err(read)?;
     let mut archive = Archive::new(stream);
-    let mut layer = Layer {
-        root: Dir::open(into).map_err(UnpackError::Open)?,
-        keep_owners: rustix::process::geteuid().is_root(),
-        entries: 0,
-        skipped: 0,
-        entries_max: limits.entries,
-    };
+    let root = Dir::open(into).map_err(UnpackError::Open)?;
+    let mut layer = Layer { root, keep_owners, limits, entries: 0, skipped: 0, disk_bytes: 0, next_look: 0 };
     archive::for_each(&mut archive, |item, content| layer.apply(&item, content))?;
     let mut stream = archive.into_inner();
     stream.finish().map_err(read)?;
@@ -159,6 +197,7 @@ pub fn unpack(
         diff_id: stream.content.sha256(),
         entries: layer.entries,
         skipped: layer.skipped,
+        disk_bytes: layer.disk_bytes,
     })
 }
 
@@ -166,9 +205,12 @@ pub fn unpack(
 struct Layer {
     root: Dir,
     keep_owners: bool,
+    limits: UnpackLimits,
     entries: u64,
     skipped: u64,
-    entries_max: u64,
+    disk_bytes: u64,
+    /// `disk_bytes` at which to look again at what is free.
+    next_look: u64,
 }
 
 /// Why one entry was not made; the name is added by the caller.
@@ -202,6 +244,8 @@ fn components(path: &[u8]) -> Result<Vec<&OsStr>, Failure> {
     rule(parts.contains(&b"..".as_slice()), "a path with ..")?;
     rule(parts.iter().any(|p| p.len() > 255 || p.contains(&0)), "an impossible name")?;
     rule(parts.len() > DEPTH_MAX, "deeper than 128 directories")?;
+    let parents = parts.split_last().map_or(&[][..], |(_, parents)| parents);
+    rule(parents.iter().any(|p| p.starts_with(WHITEOUT)), "a path through a whiteout")?;
     Ok(parts.into_iter().map(OsStr::from_bytes).collect())
 }
 
@@ -216,14 +260,33 @@ fn is_directory(stat: &Stat) -> bool {
 impl Layer {
     fn apply(&mut self, item: &Item, content: &mut dyn Read) -> Result<(), UnpackError> {
         self.entries = self.entries.saturating_add(1);
-        let made = match self.entries > self.entries_max {
+        let made = match self.entries > self.limits.entries {
             true => Err(Failure::Rule("more entries than the limit")),
-            false => self.make(item, content),
+            false => self.occupy(ENTRY_BYTES).and_then(|()| self.make(item, content)),
         };
         made.map_err(|failure| match failure {
-            Failure::Rule(rule) => UnpackError::Refused { entry: printable(&item.path), rule },
+            Failure::Rule(rule) => {
+                UnpackError::Refused { entry: printable(&item.path), rule: rule.to_owned() }
+            }
             Failure::Io(source) => UnpackError::Make { entry: printable(&item.path), source },
         })
+    }
+
+    /// Counts bytes on disk, and looks now and then whether the reserve is still free.
+    fn occupy(&mut self, bytes: u64) -> Result<(), Failure> {
+        self.disk_bytes = self.disk_bytes.saturating_add(bytes);
+        if self.disk_bytes < self.next_look {
+            return Ok(());
+        }
+        self.next_look = self.disk_bytes.saturating_add(LOOK_EVERY);
+        let disk = fstatvfs(&self.root)?;
+        let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+        // A file system without inode numbers to run out of says 0 of 0.
+        let inodes = disk.f_files == 0 || disk.f_favail > INODE_RESERVE;
+        match inodes && free > self.limits.reserve_bytes.saturating_add(LOOK_EVERY) {
+            true => Ok(()),
+            false => Err(Failure::Rule("the disk's reserve would be used")),
+        }
     }
 
     fn make(&mut self, item: &Item, content: &mut dyn Read) -> Result<(), Failure> {
@@ -275,7 +338,7 @@ impl Layer {
     }
 
     fn make_file(
-        &self,
+        &mut self,
         parent: &Dir,
         name: &OsStr,
         item: &Item,
@@ -283,9 +346,7 @@ impl Layer {
     ) -> Result<(), Failure> {
         replace(parent, name)?;
         let mut file = parent.create(name, 0o600)?;
-        if io::copy(content, &mut file)? != item.size {
-            return Err(Failure::Rule("content that ends early"));
-        }
+        self.copy(content, &mut file, item.size)?;
         if self.keep_owners {
             fchown(&file, Some(owner(item.uid)), Some(group(item.gid)))?;
         }
@@ -293,6 +354,24 @@ impl Layer {
         let time = Timespec { tv_sec: i64::try_from(item.mtime.min(MTIME_MAX)).unwrap_or(0), tv_nsec: 0 };
         futimens(&file, &Timestamps { last_access: time, last_modification: time })?;
         Ok(())
+    }
+
+    fn copy(&mut self, content: &mut dyn Read, file: &mut File, size: u64) -> Result<(), Failure> {
+        let mut buffer = [0; 64 << 10];
+        let mut copied = 0u64;
+        loop {
+            let got = content.read(&mut buffer)?;
+            let bytes = buffer.get(..got).unwrap_or_default();
+            if bytes.is_empty() {
+                break;
+            }
+            let length = u64::try_from(got).unwrap_or(u64::MAX);
+            copied = copied.saturating_add(length);
+            self.occupy(length)?;
+            file.write_all(bytes)?;
+        }
+        self.occupy(copied.next_multiple_of(BLOCK).saturating_sub(copied))?;
+        if copied == size { Ok(()) } else { Err(Failure::Rule("content that ends early")) }
     }
 
     fn make_symlink(&self, parent: &Dir, name: &OsStr, target: &[u8], item: &Item) -> Result<(), Failure> {

@@ -152,7 +152,8 @@ fn a_failing_job_goes_on_from_its_checkpoint() {
     assert_eq!(fs::read(done.dir.join("out/out/tries")).unwrap(), b"0\n1\n2\n");
     assert!(done.checkpoint.is_some());
     let restarts = events.borrow().iter().filter(|e| matches!(e, Event::Restarting { .. })).count();
-    assert!(matches!(&events.borrow()[0], Event::Started { id, .. } if *id == done.id) && restarts == 2);
+    let started = events.borrow().iter().any(|e| matches!(e, Event::Started { id, .. } if *id == done.id));
+    assert!(started && restarts == 2);
     // The log of the run before the last is kept; a success leaves no checkpoint.
     assert!(done.dir.join("stdout.before").exists());
     assert_eq!(fs::read_dir(bench.state().join("checkpoints")).unwrap().count(), 0);

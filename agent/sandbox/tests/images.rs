@@ -4,10 +4,13 @@
 mod common;
 
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::AtomicBool;
 
 use assay_sandbox::SandboxError;
 use assay_sandbox::image::{self, Image};
-use assay_sandbox::layers::LayerCache;
+use assay_sandbox::images::{Event, Images, ImagesConfig, Provided};
+use assay_sandbox::job::ImageRef;
 use assay_sandbox::unpack::{UnpackError, UnpackLimits};
 use common::{ImageBuilder, LayerTar};
 use serde_json::{Value, json};
@@ -16,19 +19,34 @@ fn small() -> ImageBuilder {
     ImageBuilder::new(vec![LayerTar::new().file("f", b"x").bytes()])
 }
 
+fn store(dir: &Path, config: ImagesConfig) -> Images {
+    Images::open(dir.to_owned(), config).unwrap()
+}
+
+fn provide(images: &Images, layout: &Path) -> Result<Provided, SandboxError> {
+    let reference = ImageRef::Layout { path: layout.to_owned(), tag: "test".to_owned() };
+    images.provide(&reference, &AtomicBool::new(false), &|_| {})
+}
+
+/// Names in the store that are no locks.
+fn kept(dir: &Path) -> Vec<String> {
+    let names = std::fs::read_dir(dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap());
+    names.filter(|name| !name.ends_with(".lock")).collect()
+}
+
 /// Writes an image, lets `damage` at its blobs (layers, config, manifest), opens and unpacks it.
 fn attempt(image: &ImageBuilder, damage: impl FnOnce(&Path, &[PathBuf])) -> Result<Image, SandboxError> {
     let dir = tempfile::tempdir().unwrap();
     let blobs = image.write(dir.path());
     damage(dir.path(), &blobs);
-    let opened = image::open(dir.path(), "test")?;
+    let (opened, _) = image::open(dir.path(), "test")?;
     let cache = tempfile::tempdir().unwrap();
-    let provided = LayerCache::new(cache.path().to_owned(), UnpackLimits::default()).provide(&opened);
-    let left: Vec<_> = std::fs::read_dir(cache.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let provided = provide(&store(cache.path(), ImagesConfig::default()), dir.path());
     match provided {
-        Ok(layers) => assert!(layers.iter().all(|l| l.join("f").exists())),
+        Ok(provided) => assert!(provided.layers().iter().all(|l| l.join("f").exists())),
         Err(error) => {
-            assert!(left.iter().all(|n| n.to_str().unwrap().ends_with(".lock")), "{left:?}");
+            // Nothing stays of a layer that was refused, not even its lock.
+            assert_eq!(std::fs::read_dir(cache.path()).unwrap().count(), 0);
             return Err(error);
         }
     }
@@ -166,16 +184,148 @@ fn a_refused_layer_is_not_cached() {
 }
 
 #[test]
-fn a_half_made_layer_is_made_again() {
-    let dir = tempfile::tempdir().unwrap();
-    small().write(dir.path());
-    let opened = image::open(dir.path(), "test").unwrap();
+fn half_made_and_half_removed_layers_go_when_the_store_is_opened() {
     let cache = tempfile::tempdir().unwrap();
-    let half = cache.path().join(format!("{}.new", hex::encode(opened.layers[0].diff_id)));
-    std::fs::create_dir(&half).unwrap();
-    std::fs::write(half.join("stale"), "x").unwrap();
-    let layers = LayerCache::new(cache.path().to_owned(), UnpackLimits::default());
-    let ready = layers.provide(&opened).unwrap();
-    assert!(ready[0].join("f").exists() && !ready[0].join("stale").exists() && !half.exists());
-    assert_eq!(layers.provide(&opened).unwrap(), ready);
+    for name in ["0a.new", "0b.gone"] {
+        std::fs::create_dir(cache.path().join(name)).unwrap();
+        std::fs::write(cache.path().join(name).join("stale"), "x").unwrap();
+    }
+    // One that somebody makes right now.
+    std::fs::create_dir(cache.path().join("0c.new")).unwrap();
+    let lock = std::fs::File::create(cache.path().join("0c.lock")).unwrap();
+    rustix::fs::flock(&lock, rustix::fs::FlockOperation::LockExclusive).unwrap();
+    store(cache.path(), ImagesConfig::default());
+    assert_eq!(kept(cache.path()), ["0c.new"]);
+}
+
+/// An image of one layer with one file of this size.
+fn image_of(bytes: usize, mark: u8) -> tempfile::TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    ImageBuilder::new(vec![LayerTar::new().file("f", &vec![mark; bytes]).bytes()]).write(dir.path());
+    dir
+}
+
+#[test]
+fn layers_out_of_use_go_when_the_budget_is_used_up_oldest_first() {
+    let cache = tempfile::tempdir().unwrap();
+    let config = ImagesConfig { budget_bytes: 5 << 19, ..ImagesConfig::default() };
+    let images = store(cache.path(), config);
+    let layouts = [1, 2, 3, 4].map(|mark| image_of(1 << 20, mark));
+    let of = |n: usize| provide(&images, layouts[n].path()).unwrap();
+    let name = |p: &Provided| p.layers()[0].file_name().unwrap().to_str().unwrap().to_owned();
+    let first = of(0);
+    let second = name(&of(1));
+    assert_eq!(kept(cache.path()).len(), 2);
+    // Over the budget: the first is older and in use, so the second goes.
+    let third = name(&of(2));
+    let mut left = kept(cache.path());
+    left.sort();
+    let mut expected = [name(&first), third.clone()];
+    expected.sort();
+    assert_eq!(left, expected);
+    assert!(!left.contains(&second));
+    // Asked for again, the first is the youngest but one; out of use, the third goes before it.
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    let first = name(&of(0));
+    std::thread::sleep(std::time::Duration::from_millis(20));
+    of(3);
+    assert!(kept(cache.path()).contains(&first) && !kept(cache.path()).contains(&third));
+    // A second sandbox in another process sees the same users: a lock is the kernel's.
+    let held = of(0);
+    let small = store(cache.path(), ImagesConfig { budget_bytes: 0, ..ImagesConfig::default() });
+    let last = name(&provide(&small, image_of(1, 9).path()).unwrap());
+    let mut expected = [name(&held), last];
+    expected.sort();
+    let mut left = kept(cache.path());
+    left.sort();
+    assert_eq!(left, expected);
+}
+
+#[test]
+fn a_layer_wanted_by_many_at_once_is_made_once() {
+    let (cache, layout) = (tempfile::tempdir().unwrap(), image_of(4 << 20, 7));
+    let images = store(cache.path(), ImagesConfig::default());
+    let reference = ImageRef::Layout { path: layout.path().to_owned(), tag: "test".to_owned() };
+    let starts = Mutex::new(0);
+    std::thread::scope(|scope| {
+        for _ in 0..8 {
+            scope.spawn(|| {
+                let count = |event: Event| {
+                    if matches!(event, Event::Layer { bytes, total, .. } if bytes > 0 && bytes < total) {
+                        *starts.lock().unwrap() += 1;
+                    }
+                };
+                images.provide(&reference, &AtomicBool::new(false), &count).unwrap();
+            });
+        }
+    });
+    // The blob is smaller than the distance of two events: none came from the middle, and one layer is there.
+    assert_eq!((*starts.lock().unwrap(), kept(cache.path()).len()), (0, 1));
+}
+
+#[test]
+fn the_disks_reserve_is_left_alone() {
+    let (cache, layout) = (tempfile::tempdir().unwrap(), image_of(1, 1));
+    let unpack = UnpackLimits { reserve_bytes: 1 << 60, ..UnpackLimits::default() };
+    let images = store(cache.path(), ImagesConfig { unpack, ..ImagesConfig::default() });
+    let error = provide(&images, layout.path()).unwrap_err();
+    let SandboxError::Unpack { source: UnpackError::Refused { rule, .. }, .. } = error else {
+        panic!("{error:?}")
+    };
+    assert_eq!(rule, "the disk's reserve would be used");
+    assert!(kept(cache.path()).is_empty());
+}
+
+#[test]
+fn nobody_waits_for_an_image_that_is_wanted_no_more() {
+    let (cache, layout) = (tempfile::tempdir().unwrap(), image_of(1, 1));
+    let images = store(cache.path(), ImagesConfig::default());
+    let reference = ImageRef::Layout { path: layout.path().to_owned(), tag: "test".to_owned() };
+    let error = images.provide(&reference, &AtomicBool::new(true), &|_| {}).unwrap_err();
+    assert!(matches!(error, SandboxError::Cancelled), "{error:?}");
+    let config = ImagesConfig { time_limit: std::time::Duration::ZERO, ..ImagesConfig::default() };
+    let error = provide(&store(cache.path(), config), layout.path()).unwrap_err();
+    assert!(matches!(error, SandboxError::ImageTimeout), "{error:?}");
+    assert!(kept(cache.path()).is_empty());
+}
+
+#[test]
+fn registries_need_a_digest_and_a_pull_process() {
+    let cache = tempfile::tempdir().unwrap();
+    let images = store(cache.path(), ImagesConfig::default());
+    let registry = |text: &str| {
+        let reference = ImageRef::Registry(text.to_owned().try_into().unwrap());
+        images.provide(&reference, &AtomicBool::new(false), &|_| {}).unwrap_err()
+    };
+    assert!(matches!(registry("r.example/a:latest"), SandboxError::TagOnly { .. }));
+    let digest = format!("r.example/a@sha256:{}", "0".repeat(64));
+    assert!(matches!(registry(&digest), SandboxError::NoPuller));
+}
+
+#[test]
+fn dockers_names_for_the_same_types_are_taken() {
+    let docker = |kind: &str| json!(format!("application/vnd.docker.{kind}"));
+    let dir = tempfile::tempdir().unwrap();
+    let image = ImageBuilder {
+        tamper: |_, m| {
+            m["mediaType"] = json!("application/vnd.docker.distribution.manifest.v2+json");
+            m["layers"][0]["mediaType"] = json!("application/vnd.docker.image.rootfs.diff.tar.gzip");
+        },
+        ..small()
+    };
+    image.write(dir.path());
+    let path = dir.path().join("index.json");
+    let mut index: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    // Announced as one thing, and of itself another.
+    assert_eq!(
+        image_rule(&image::open(dir.path(), "test").unwrap_err()),
+        "has another media type than it was announced with"
+    );
+    index["manifests"][0]["mediaType"] = docker("distribution.manifest.v2+json");
+    std::fs::write(&path, index.to_string()).unwrap();
+    image::open(dir.path(), "test").unwrap();
+    let foreign = |_: &mut Value, m: &mut Value| {
+        m["layers"][0]["mediaType"] = json!("application/vnd.docker.image.rootfs.foreign.diff.tar.gzip");
+    };
+    assert!(image_rule(&tampered(foreign)).contains("media type"));
 }

@@ -243,14 +243,42 @@ fn a_job_is_born_into_its_cgroup() {
     };
     assert_eq!(groups(&parent), 0);
     // What a crash has left there goes with the next start, processes and all.
-    let left = parent.join("assay-job-5");
-    std::fs::create_dir(&left).unwrap();
-    let mut orphan = Command::new("sleep").arg("1000").spawn().unwrap();
+    let tag = name_of_a_run(&sandbox, &bench.job("sleep 1", ""), &parent);
+    let tag = tag.split('-').next().unwrap();
+    let left = parent.join(format!("{tag}-5-1-0"));
+    let foreign = parent.join("000000000000-5-1-0");
+    for dir in [&left, &foreign] {
+        std::fs::create_dir(dir).unwrap();
+    }
+    let mut orphan = Command::new("sleep").arg("100").spawn().unwrap();
     std::fs::write(left.join("cgroup.procs"), orphan.id().to_string()).unwrap();
     Sandbox::new(config).unwrap();
     assert!(!orphan.wait().unwrap().success());
+    // Another state directory's jobs are not ours to end.
+    assert!(foreign.exists());
+    std::fs::remove_dir(&foreign).unwrap();
     assert_eq!(groups(&parent), 0);
     std::fs::remove_dir(&parent).unwrap();
+}
+
+/// Runs a job and says what its cgroup was called.
+fn name_of_a_run(sandbox: &Sandbox, job: &assay_sandbox::JobFile, parent: &Path) -> String {
+    std::thread::scope(|scope| {
+        let run = scope.spawn(|| sandbox.run(job, &[], &AtomicBool::new(false), &|_| {}));
+        let found = || {
+            let entries = std::fs::read_dir(parent).unwrap().flatten();
+            entries.filter(|e| e.path().is_dir()).find_map(|e| e.file_name().into_string().ok())
+        };
+        let name = loop {
+            match found() {
+                Some(name) => break name,
+                None if run.is_finished() => panic!("the job had no cgroup"),
+                None => std::thread::sleep(Duration::from_millis(1)),
+            }
+        };
+        run.join().unwrap().unwrap();
+        name
+    })
 }
 
 /// Not a test: the supervisor that `a_killed_supervisor_leaves_nothing` kills.

@@ -46,7 +46,7 @@ pub(crate) enum Command {
     /// Show how the running agent is
     Status(Json),
     /// Check what the agent needs, and say how to mend it
-    Doctor(Json),
+    Doctor(Doctor),
     /// Wait until this node is enrolled
     Enrol(Enrol),
     /// Write the running session's boot evidence to a file
@@ -60,6 +60,16 @@ pub(crate) enum Command {
     /// Look into the ledger
     #[command(subcommand)]
     Ledger(Ledger),
+    /// Fetch from registries what is asked for on standard input, a socket
+    #[command(hide = true)]
+    Pull {
+        /// Settings as JSON, in place of the configuration's [sandbox.images]
+        #[arg(long, value_name = "JSON")]
+        settings: Option<String>,
+    },
+    /// Unpack one layer from standard input, in namespaces of its own
+    #[command(hide = true)]
+    Unpack,
     /// Find out whether this user may make a user namespace
     #[command(hide = true)]
     ProbeUserns,
@@ -68,20 +78,22 @@ pub(crate) enum Command {
 impl Command {
     /// Whether it stays, so that its log is somebody's to read.
     pub(crate) fn is_daemon(&self) -> bool {
-        matches!(self, Self::Run | Self::Core(_) | Self::Link(_) | Self::Nvml { .. })
+        matches!(self, Self::Run | Self::Core(_) | Self::Link(_) | Self::Nvml { .. } | Self::Pull { .. })
     }
 
     /// Whether its output is for programs.
     pub(crate) fn json(&self) -> bool {
         match self {
-            Self::Inventory(json) | Self::Status(json) | Self::Doctor(json) => json.json,
+            Self::Inventory(json) | Self::Status(json) => json.json,
+            Self::Doctor(doctor) => doctor.json.json,
             Self::Enrol(enrol) => enrol.json.json,
             Self::Evidence(out) => out.json.json,
             Self::Owner(Owner::New(new)) => new.json.json,
             Self::Owner(Owner::Transfer(transfer)) => transfer.out.json.json,
             Self::Job(job) => job.json(),
             Self::Ledger(ledger) => ledger.json(),
-            Self::Run | Self::Core(_) | Self::Link(_) | Self::Nvml { .. } | Self::ProbeUserns => false,
+            Self::Run | Self::Core(_) | Self::Link(_) | Self::Nvml { .. } => false,
+            Self::Pull { .. } | Self::Unpack | Self::ProbeUserns => false,
         }
     }
 }
@@ -100,6 +112,16 @@ pub(crate) struct Json {
     /// Print JSON
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What to check.
+#[derive(Debug, Args)]
+pub(crate) struct Doctor {
+    /// Try from inside a job what no job may do, and show what stopped it
+    #[arg(long)]
+    pub(crate) sandbox: bool,
+    #[command(flatten)]
+    pub(crate) json: Json,
 }
 
 /// How long to wait for the enrolment.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use assay_sandbox::inputs;
+use assay_sandbox::{Event, images, inputs};
 use serde::Serialize;
 
 use super::{
@@ -62,7 +62,7 @@ fn run_file(path: &Path, config: &Config, client: &Client, json: bool) -> Result
     let answer = match client.ask(&Request::JobRun { file: text.clone() }) {
         Ok(Answer::Job(answer)) => *answer,
         Ok(other) => return Err(client.unexpected(&other)),
-        Err(CliError::NoDaemon { .. }) => without_daemon(config, &text)?,
+        Err(CliError::NoDaemon { .. }) => without_daemon(config, &text, &progress)?,
         Err(error) => return Err(error),
     };
     drop(progress);
@@ -74,9 +74,24 @@ fn run_file(path: &Path, config: &Config, client: &Client, json: bool) -> Result
     Ok(exit_code(&answer))
 }
 
-fn without_daemon(config: &Config, text: &str) -> Result<JobAnswer, CliError> {
-    crate::core::job_without_daemon(config, text)
+fn without_daemon(config: &Config, text: &str, progress: &Progress) -> Result<JobAnswer, CliError> {
+    crate::core::job_without_daemon(config, text, &|event| progress.say(&said(&event)))
         .map_err(|error| CliError::part("the job could not be run", error))
+}
+
+/// What goes on, for the line on the terminal.
+fn said(event: &Event) -> String {
+    match event {
+        Event::Image(images::Event::Resolving { reference }) => format!("asking for {reference}"),
+        Event::Image(images::Event::Layer { index, layers, bytes, total, .. })
+            if index + 1 < *layers || bytes < total =>
+        {
+            let (bytes, total) = (units::bytes(*bytes), units::bytes(*total));
+            format!("layer {} of {layers}: {bytes} of {total}", index + 1)
+        }
+        Event::Restarting { number, .. } => format!("running the job, restart {number}"),
+        _ => "running the job".to_owned(),
+    }
 }
 
 /// 0: it did what it was asked. 1: it ran and failed. 3: it never ran.
@@ -297,6 +312,18 @@ mod tests {
             receipt: String::new(),
             checkable: Checkable::Nobody,
         }
+    }
+
+    #[test]
+    fn the_line_says_how_the_image_comes() {
+        let said = |event| said(&Event::Image(event));
+        let layer = |index, bytes| {
+            said(images::Event::Layer { index, layers: 2, digest: [0; 32], bytes, total: 2 << 20 })
+        };
+        assert!(layer(0, 1 << 20).starts_with("layer 1 of 2: 1"), "{}", layer(0, 1 << 20));
+        assert!(layer(0, 2 << 20).starts_with("layer 1 of 2: 2"));
+        assert_eq!(layer(1, 2 << 20), "running the job");
+        assert_eq!(said(images::Event::Resolving { reference: "r/a".into() }), "asking for r/a");
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! `run`: core and link as children of one process.
+//! `run`: core and link as children of one process, and what fetches images.
 //!
 //! Core's end is the end; link is started again when it dies. Both die with us,
 //! even when we are killed: each asks the kernel for that itself and then looks
@@ -8,6 +8,7 @@
 //! and they end in order: core first, which tells its validators through link.
 
 use std::{
+    ffi::OsString,
     io,
     os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
@@ -28,8 +29,11 @@ use tokio::{
     signal::unix::{SignalKind, signal},
 };
 
+use self::pull::PullService;
 use super::error::CliError;
 use crate::config::Config;
+
+mod pull;
 
 /// Link's first wait after a death; it doubles to [`LONGEST_WAIT`].
 const FIRST_WAIT: Duration = Duration::from_millis(500);
@@ -54,7 +58,8 @@ pub(super) fn run(config: &Config, config_file: Option<&Path>, verbose: u8) -> R
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(CliError::Supervise)?;
     let exe = std::env::current_exe().map_err(CliError::Supervise)?;
-    let starter = Starter { exe, config_file: config_file.map(Path::to_owned), verbose };
+    let pull_arguments = config.sandbox.images.pull_arguments();
+    let starter = Starter { exe, config_file: config_file.map(Path::to_owned), verbose, pull_arguments };
     let supervised = async {
         let (mut terminate, mut interrupt) =
             (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
@@ -74,6 +79,7 @@ struct Starter {
     exe: PathBuf,
     config_file: Option<PathBuf>,
     verbose: u8,
+    pull_arguments: Vec<OsString>,
 }
 
 impl Starter {
@@ -94,6 +100,7 @@ impl Starter {
 /// Returns when core has ended, by itself or because `stop` came.
 async fn supervise(starter: &Starter, runtime_dir: &Path, stop: impl Future<Output = ()>) -> io::Result<u8> {
     let notify = Relay::bind(runtime_dir)?;
+    let mut pulls = PullService::bind(runtime_dir, &starter.exe, starter.pull_arguments.clone())?;
     let mut core = starter.command("core").env("NOTIFY_SOCKET", &notify.path).spawn()?;
     let mut link = Link::start(starter)?;
     let mut stop = std::pin::pin!(stop);
@@ -102,6 +109,7 @@ async fn supervise(starter: &Starter, runtime_dir: &Path, stop: impl Future<Outp
             status = core.wait() => break status?,
             () = link.keep(starter) => {}
             () = notify.relay() => {}
+            () = pulls.keep() => {}
             () = &mut stop => break end(&mut core, CORE_GRACE).await?,
         }
     };
@@ -237,7 +245,7 @@ mod tests {
         );
         std::fs::write(&exe, script).unwrap();
         std::fs::set_permissions(&exe, std::fs::Permissions::from_mode(0o700)).unwrap();
-        Starter { exe, config_file: None, verbose: 0 }
+        Starter { exe, config_file: None, verbose: 0, pull_arguments: vec![] }
     }
 
     fn run_program(core: &str, link: &str, stop_after: Duration) -> (u8, String) {

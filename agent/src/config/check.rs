@@ -3,8 +3,10 @@
 use std::{fmt::Debug, path::Path};
 
 use assay_attester::Backend;
+use assay_sandbox::cgroup::is_cpu_list;
+use assay_sandbox::registry_ref::RegistryRef;
 
-use super::{Config, ConfigError, Validator};
+use super::{Config, ConfigError, ImageSettings, Validator};
 
 type Checked = Result<(), ConfigError>;
 
@@ -99,7 +101,27 @@ fn rest(config: &Config) -> Checked {
     let sandbox = &config.sandbox;
     sandbox.jailer.iter().try_for_each(|path| absolute("sandbox.jailer", path))?;
     let free = (FIRST_ID..=LAST_ID).contains(&sandbox.id_base);
-    demand(free, "sandbox.id_base", sandbox.id_base, "from 65536 to 3000000000")
+    demand(free, "sandbox.id_base", sandbox.id_base, "from 65536 to 3000000000")?;
+    let listed = is_cpu_list(&sandbox.reserved_cpus);
+    demand(listed, "sandbox.reserved_cpus", &sandbox.reserved_cpus, "a list of processors like \"0-1,4\"")?;
+    images(&sandbox.images)
+}
+
+fn images(images: &ImageSettings) -> Checked {
+    let range = |key: &str, value: u64, range: std::ops::RangeInclusive<u64>, expected| {
+        demand(range.contains(&value), &format!("sandbox.images.{key}"), value, expected)
+    };
+    range("disk_gib", images.disk_gib, 1..=1 << 20, "from 1 to 1048576")?;
+    range("reserve_mib", images.reserve_mib, 16..=1 << 30, "from 16 to 1073741824")?;
+    range("layer_gib", images.layer_gib, 1..=1 << 14, "from 1 to 16384")?;
+    range("minutes", images.minutes, 1..=10_080, "from 1 to 10080")?;
+    let insecure = &images.insecure_registries;
+    // What stands before the name in a reference.
+    let named = |one: &String| RegistryRef::parse(&format!("{one}/a:b")).is_ok_and(|r| r.authority() == *one);
+    let key = "sandbox.images.insecure_registries";
+    demand(insecure.len() <= 64 && insecure.iter().all(named), key, insecure, "at most 64 of HOST[:PORT]")?;
+    images.ca_file.iter().try_for_each(|path| absolute("sandbox.images.ca_file", path))?;
+    images.credentials.iter().try_for_each(|path| absolute("sandbox.images.credentials", path))
 }
 
 fn absolute(key: &str, path: &Path) -> Checked {

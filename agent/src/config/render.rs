@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use super::{Config, Validator};
+use super::{Config, ImageSettings, Validator};
 
 impl Config {
     /// This configuration as a commented file; reading it back gives an equal one.
@@ -123,6 +123,38 @@ fn sandbox(page: &mut Page, config: &Config) {
     page.comment("First host user and group id for jobs, 65536 for each that runs: 65536 to 3000000000.");
     page.comment("Keep it clear of /etc/subuid and /etc/subgid.");
     page.value("id_base", config.sandbox.id_base);
+    page.comment("Processors that no job may use, such as \"0-1,4\"; empty for none.");
+    page.text("reserved_cpus", &config.sandbox.reserved_cpus);
+    images(page, &config.sandbox.images);
+}
+
+fn images(page: &mut Page, images: &ImageSettings) {
+    page.table("[sandbox.images]");
+    page.comment(
+        "GiB that unpacked layers may take together: 1 to 1048576. What is out of use longest goes first.",
+    );
+    page.value("disk_gib", images.disk_gib);
+    page.comment("MiB of the disk that no layer may take: 16 to 1073741824.");
+    page.value("reserve_mib", images.reserve_mib);
+    page.comment("GiB that one layer may unpack to: 1 to 16384.");
+    page.value("layer_gib", images.layer_gib);
+    page.comment("Minutes for one image, fetched and unpacked: 1 to 10080.");
+    page.value("minutes", images.minutes);
+    page.comment(
+        "Whether a job may name an image in a registry by a tag alone. A tag can be moved; a digest cannot.",
+    );
+    page.value("tags", images.tags);
+    page.comment(
+        "Whether registries may be at private addresses, this machine's own and metadata services' included.",
+    );
+    page.value("allow_private", images.allow_private);
+    page.comment("Registries that are reached without TLS, wherever they are: \"127.0.0.1:5000\".");
+    let insecure = images.insecure_registries.iter().cloned().map(toml::Value::String).collect();
+    page.value("insecure_registries", toml::Value::Array(insecure));
+    page.comment("Certificates of the authorities that registries are believed by, PEM. Without this key the system's.");
+    page.optional_path("ca_file", images.ca_file.as_deref());
+    page.comment("Credentials for registries: {\"auths\": {\"HOST[:PORT]\": {\"auth\": \"base64 of user:password\"}}}.");
+    page.optional_path("credentials", images.credentials.as_deref());
 }
 
 /// The text so far. Writing to a `String` cannot fail.

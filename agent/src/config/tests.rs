@@ -45,6 +45,7 @@ fn full() -> String {
         [sandbox]
         jailer = "/opt/assay-jailer"
         id_base = 200000
+        reserved_cpus = "0-1"
         "#,
         "cd".repeat(32)
     )
@@ -131,6 +132,7 @@ fn every_range_is_checked_and_named() {
         ("[sandbox]\njailer = \"jailer\"", "sandbox.jailer"),
         ("[sandbox]\nid_base = 1000", "sandbox.id_base"),
         ("[sandbox]\nid_base = 4000000000", "sandbox.id_base"),
+        ("[sandbox]\nreserved_cpus = \"two\"", "sandbox.reserved_cpus"),
     ] {
         let message = refused(text);
         assert!(

@@ -1,12 +1,15 @@
 //! Jobs: run by the sandbox on a thread each, accounted for in the session's name.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
+use assay_sandbox::pull::Puller;
+use assay_sandbox::unpack_process::Unpacker;
 use assay_sandbox::{Event, JobFile, JobOutcome, Sandbox, SandboxConfig, SandboxError, Secret};
 use assay_wire::{Digest, Kind};
 use minicbor::bytes::ByteArray;
@@ -16,8 +19,8 @@ use tokio::time::{sleep, timeout};
 use super::answer::{Answer, Checkable, JobRow};
 use super::error::chain;
 use super::node::Node;
-use super::{clock, job_receipt, local};
-use crate::config::Config;
+use super::{audit, clock, job_receipt, local};
+use crate::config::{Config, ImageSettings};
 
 /// Most jobs at a time; a beat names no more than that.
 const MAX_RUNNING: usize = 16;
@@ -29,6 +32,8 @@ pub(super) struct Jobs {
     next: u64,
     ended: BTreeSet<[u8; 8]>,
     sandbox: Option<Arc<Sandbox>>,
+    /// What the audit of this core's sandbox said, once it ran: its refusal of every job, if any.
+    pub(super) audited: Option<Option<String>>,
 }
 
 struct Running {
@@ -87,7 +92,9 @@ impl Jobs {
         if let Some(sandbox) = &self.sandbox {
             return Ok(Arc::clone(sandbox));
         }
-        let sandbox = Arc::new(open_sandbox(config)?);
+        // Core has no network; the service that has is started beside it.
+        let puller = Puller::Socket(config.node.runtime_dir.join(ImageSettings::PULL_SOCKET));
+        let sandbox = Arc::new(open_sandbox(config, puller)?);
         Ok(Arc::clone(self.sandbox.insert(sandbox)))
     }
 
@@ -110,11 +117,25 @@ fn short(digest: &Digest) -> [u8; 8] {
 }
 
 /// The sandbox of this configuration; clears what a crash left behind.
-pub(super) fn open_sandbox(config: &Config) -> Result<Sandbox, SandboxError> {
+pub(super) fn open_sandbox(config: &Config, puller: Puller) -> Result<Sandbox, SandboxError> {
     let mut settings = SandboxConfig::new(config.node.sandbox_dir());
+    settings.images = config.sandbox.images.sandbox(Unpacker::Process(own_program()), puller);
     settings.jailer.clone_from(&config.sandbox.jailer);
     settings.id_base = config.sandbox.id_base;
+    settings.reserved_cpus.clone_from(&config.sandbox.reserved_cpus);
     Sandbox::new(settings)
+}
+
+/// Ends what the jobs of a core that died have left. A machine that can run no job says so when one comes.
+pub(super) fn sweep(node: &Node) {
+    if let Err(error) = node.jobs.borrow_mut().sandbox(&node.config) {
+        log::info!("no sandbox: {}", chain(&error));
+    }
+}
+
+/// This very program, also after an update has put another in its place.
+pub(super) fn own_program() -> PathBuf {
+    PathBuf::from("/proc/self/exe")
 }
 
 /// Runs a job file to its end, and signs and stores its receipt.
@@ -131,6 +152,9 @@ pub(super) async fn run(node: &Rc<Node>, file: &str) -> Answer {
         Ok(sandbox) => sandbox,
         Err(error) => return Answer::refused("job.sandbox", chain(&error)),
     };
+    if let Err(refusal) = audit::check(node, &sandbox).await {
+        return refusal;
+    }
     let secrets = match secrets(node, &job) {
         Ok(secrets) => secrets,
         Err(text) => return Answer::refused("job.secrets", text),

@@ -8,7 +8,8 @@ use std::cell::RefCell;
 use std::sync::atomic::AtomicBool;
 
 use assay_ledger::session::{SessionEnd, ima_extra_data};
-use assay_sandbox::{JobFile, JobOutcome, SandboxError};
+use assay_sandbox::pull::Puller;
+use assay_sandbox::{Event, JobFile, JobOutcome, SandboxError};
 use assay_wire::{Digest, Domain, Envelope, Kind, Network, hash};
 
 use super::answer::{Checkable, JobAnswer};
@@ -20,20 +21,25 @@ use super::{CoreError, clock, enrol, job_receipt, jobs, lock, machine};
 use crate::config::Config;
 use crate::ledger::{Ledger, LedgerError, NewSession};
 
-/// Runs one job without a daemon and without a network, and signs for it.
+/// Runs one job without a daemon, and signs for it. `events` is told what goes on.
 ///
 /// # Errors
 /// [`CoreError::Locked`] when an agent holds the state directory, [`CoreError::Job`] when the job
 /// could not be run, and those of the ledger.
-pub fn job_without_daemon(config: &Config, file: &str) -> Result<JobAnswer, CoreError> {
+pub fn job_without_daemon(
+    config: &Config,
+    file: &str,
+    events: &dyn Fn(Event),
+) -> Result<JobAnswer, CoreError> {
     let _lock = lock::take(&config.node.state_dir)?;
     let job = JobFile::parse(file.as_bytes()).map_err(|error| CoreError::Job(error.into()))?;
     if !job.secrets.is_empty() {
         return Err(CoreError::Job(SandboxError::Secrets));
     }
-    let sandbox = jobs::open_sandbox(config).map_err(CoreError::Job)?;
+    let puller = Puller::Program(jobs::own_program(), config.sandbox.images.pull_arguments());
+    let sandbox = jobs::open_sandbox(config, puller).map_err(CoreError::Job)?;
     let ledger = RefCell::new(Ledger::open(&config.node.ledger())?);
-    let outcome = sandbox.run(&job, &[], &AtomicBool::new(false), &jobs::note).map_err(CoreError::Job)?;
+    let outcome = sandbox.run(&job, &[], &AtomicBool::new(false), events).map_err(CoreError::Job)?;
     let tpm = TpmHandle::start(&config.tpm)?;
     let network = Network::new(&config.network.id);
     let place = Place { config, network: &network, ledger: &ledger, tpm: &tpm };

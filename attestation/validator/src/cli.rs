@@ -17,7 +17,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use crate::config::{Config, Home};
 use crate::error::{Error, chain};
 use crate::server::Service;
-use crate::{admin, civil, ear, init, inspect, logger, nodes, release, report, text, trust_file, verify};
+use crate::{
+    admin, civil, ear, init, inspect, logger, nodes, release, report, seal, text, trust_file, verify,
+};
 
 /// The network's side of Assay: checks what machines say of themselves.
 #[derive(Debug, Parser)]
@@ -45,6 +47,8 @@ enum Command {
     Nodes(NodesArgs),
     /// Show a claim as one page.
     Report(ReportArgs),
+    /// Seal secrets of a job to the session that is to run it, once its evidence is accepted.
+    Seal(seal::SealArgs),
     /// Change a trust file.
     #[command(subcommand)]
     Trust(trust_file::Command),
@@ -103,7 +107,7 @@ struct ServeArgs {
 }
 
 #[derive(Debug, Args)]
-struct AgainstArgs {
+pub(crate) struct AgainstArgs {
     /// Whom to believe.
     #[arg(long)]
     trust: PathBuf,
@@ -126,7 +130,7 @@ struct AgainstArgs {
 }
 
 impl AgainstArgs {
-    fn load(&self) -> Result<(verify::Verifier, u64), Error> {
+    pub(crate) fn load(&self) -> Result<(verify::Verifier, u64), Error> {
         let now_ms = time(self.time.as_deref())?;
         let sources = verify::Sources {
             trust: self.trust.clone(),
@@ -214,6 +218,7 @@ fn dispatch(command: Command) -> Result<bool, Error> {
         Command::Inspect(args) => inspect::run(&args),
         Command::Nodes(args) => run_nodes(&args).map(|()| true),
         Command::Report(args) => run_report(&args),
+        Command::Seal(args) => seal::run(&args),
         Command::Trust(command) => trust_file::run(&command).map(|()| true),
         Command::Release(command) => release::run(command).map(|()| true),
         Command::Admin(command) => admin::command::run(command),

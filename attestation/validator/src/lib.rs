@@ -39,6 +39,7 @@ mod release;
 mod replay;
 /// `report`: a claim as one page for people.
 pub mod report;
+mod seal;
 /// The service: HTTPS, with limits on everything a stranger can ask for.
 pub mod server;
 /// What a validator must not forget, in SQLite.

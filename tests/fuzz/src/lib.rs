@@ -26,6 +26,8 @@ mod certificates;
 mod cpu;
 mod enrolment;
 mod files;
+mod images;
+mod job;
 mod mutate;
 mod references;
 mod seeds;
@@ -39,6 +41,8 @@ pub use certificates::{certificate, platform_certificate};
 pub use cpu::thread_time;
 pub use enrolment::enrolment;
 pub use files::{policy, state, trust};
+pub use images::{image, layer, registry_ref};
+pub use job::job;
 pub use mutate::mutations;
 pub use references::{corim, release};
 pub use seeds::{corpus_dir, data, seeds};
@@ -60,9 +64,13 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("eventlog", eventlog),
     ("evidence", evidence),
     ("ima", ima),
+    ("image", image),
+    ("job", job),
+    ("layer", layer),
     ("message", message),
     ("platform_certificate", platform_certificate),
     ("policy", policy),
+    ("registry_ref", registry_ref),
     ("release", release),
     ("state", state),
     ("trust", trust),

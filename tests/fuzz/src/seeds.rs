@@ -2,6 +2,7 @@
 
 use std::env;
 use std::fs;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use assay_appraisal::{Policy, State};
@@ -13,12 +14,45 @@ use assay_ledger::protocol::{Accepted, ChallengeRequest, Records, Refusal, Sessi
 use assay_ledger::revocation::{Revocation, RevocationList, RevokedKind};
 use assay_wire::{Digest, Envelope, cbor};
 use assay_x509::Store;
-use serde_json::Value;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
 
 use crate::{Arrival, MESSAGES, World, world};
 
 /// The longest file of the data folder that is a seed, in bytes; longer ones only slow mutations down.
 const LONGEST: usize = 512 << 10;
+
+/// Job files with every key, in both forms.
+const JOBS: [&str; 2] = [
+    r#"[job]
+image = "oci:/layout:v1"
+command = ["/bin/sh", "-c", "true"]
+env = { A = "1" }
+timeout = "30s"
+network = "none"
+outputs = ["/out"]
+output_bytes = "8Mi"
+restart = { on = "failure", max = 3, backoff = "5s" }
+checkpoint = "/ckpt"
+checkpoint_bytes = "4Mi"
+[[job.inputs]]
+source = "/data/set"
+sha256 = "0707070707070707070707070707070707070707070707070707070707070707"
+target = "/in"
+[job.secrets]
+KEY = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA"
+[job.resources]
+cpu = "500m"
+memory = "512Mi"
+disk = "1Gi"
+pids = 16
+gpus = 0
+limits = "rlimit"
+"#,
+    r#"{"job": {"image": "registry.example/app@sha256:0707070707070707070707070707070707070707070707070707070707070707",
+"inputs": [{"source": "/a", "sha256": "0707070707070707070707070707070707070707070707070707070707070707",
+"target": "/in/a"}], "outputs": ["/out/a", "/out/b"], "checkpoint": "/c", "resources": {"pids": 1}}}"#,
+];
 
 /// Everything that `target` starts from: made here, kept in the repository, read from the data folder.
 pub fn seeds(target: &str) -> Vec<Vec<u8>> {
@@ -54,7 +88,11 @@ fn made(target: &str, world: &World) -> Vec<Vec<u8>> {
             let further = [(Arrival::Firmware, log), (Arrival::Userspace, vec![]), (Arrival::Ima, vec![])];
             arrivals.into_iter().chain(further).map(|(arrival, bytes)| arriving(arrival, &bytes)).collect()
         }
+        "job" => JOBS.map(|text| text.as_bytes().to_vec()).into(),
+        "image" => images(),
+        "layer" => layers(),
         "message" => messages(world),
+        "registry_ref" => references(),
         "release" => vec![cbor::to_vec(&release())],
         "corim" => release().to_corim().into_iter().collect(),
         "state" => vec![State::default().to_cbor(), state().to_cbor()],
@@ -67,6 +105,70 @@ fn made(target: &str, world: &World) -> Vec<Vec<u8>> {
         "uefi" => event_data(&firmware(world)),
         _ => vec![],
     }
+}
+
+/// References of every shape.
+fn references() -> Vec<Vec<u8>> {
+    let digest = format!("sha256:{}", "0".repeat(64));
+    let texts = [
+        "registry.example/a:1".to_owned(),
+        format!("registry.example:5000/lib/a_b/c-d.e@{digest}"),
+        format!("[::1]:5000/a:v1.2-x@{digest}"),
+        "127.0.0.1:5000/a:latest".to_owned(),
+        "localhost/a__b:_".to_owned(),
+    ];
+    texts.into_iter().map(String::into_bytes).collect()
+}
+
+/// A manifest and its config, and an index and its manifest.
+fn images() -> Vec<Vec<u8>> {
+    let digest = |bytes: &[u8]| format!("sha256:{}", hex::encode(Sha256::digest(bytes)));
+    let descriptor = |kind: &str, bytes: &[u8]| {
+        json!({"mediaType": format!("application/vnd.oci.image.{kind}"), "digest": digest(bytes), "size": bytes.len(),
+               "platform": {"os": "linux", "architecture": "amd64"}})
+    };
+    let config = json!({"architecture": "amd64", "os": "linux", "rootfs": {"type": "layers", "diff_ids": [digest(b"")]},
+                        "config": {"Env": ["A=b"], "Cmd": ["/bin/sh"], "User": "1:2", "WorkingDir": "/w"}});
+    let config = config.to_string().into_bytes();
+    let manifest = json!({"schemaVersion": 2, "config": descriptor("config.v1+json", &config),
+                          "mediaType": "application/vnd.oci.image.manifest.v1+json",
+                          "layers": [descriptor("layer.v1.tar+gzip", b"blob")]});
+    let manifest = manifest.to_string().into_bytes();
+    let index = json!({"schemaVersion": 2, "manifests": [descriptor("manifest.v1+json", &manifest)]});
+    let index = index.to_string().into_bytes();
+    vec![[&[0], &*manifest, &[0], &config].concat(), [&[1], &*index, &[0], &manifest].concat()]
+}
+
+/// A layer with every kind of entry and extension, in each compression.
+fn layers() -> Vec<Vec<u8>> {
+    let mut tar = tar::Builder::new(Vec::new());
+    let mut add = |kind: tar::EntryType, name: &str, link: &str, content: &[u8]| {
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(kind);
+        header.set_mode(0o4755);
+        header.set_size(u64::try_from(content.len()).unwrap());
+        let old = header.as_old_mut();
+        old.name[..name.len()].copy_from_slice(name.as_bytes());
+        old.linkname[..link.len()].copy_from_slice(link.as_bytes());
+        header.set_cksum();
+        tar.append(&header, content).unwrap();
+    };
+    add(tar::EntryType::Directory, "d", "", b"");
+    add(tar::EntryType::Regular, "d/f", "", b"content");
+    add(tar::EntryType::Symlink, "s", "d/f", b"");
+    add(tar::EntryType::Link, "h", "d/f", b"");
+    add(tar::EntryType::XHeader, "x", "", b"10 path=p\n12 uid=1000\n");
+    add(tar::EntryType::Regular, "f", "", b"");
+    add(tar::EntryType::GNULongName, "@", "", b"d/long");
+    add(tar::EntryType::Regular, "f", "", b"x");
+    add(tar::EntryType::Regular, "d/.wh.gone", "", b"");
+    add(tar::EntryType::Regular, "d/.wh..wh..opq", "", b"");
+    add(tar::EntryType::Fifo, "pipe", "", b"");
+    let plain = tar.into_inner().unwrap();
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    gzip.write_all(&plain).unwrap();
+    let packed = [plain.clone(), gzip.finish().unwrap(), zstd::encode_all(plain.as_slice(), 1).unwrap()];
+    packed.into_iter().zip(0u8..).map(|(blob, kind)| [vec![kind], blob].concat()).collect()
 }
 
 fn firmware(world: &World) -> Vec<u8> {

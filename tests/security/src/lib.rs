@@ -22,7 +22,7 @@ pub mod cgroup;
 
 /// Programs that the tests call in a job.
 const APPLETS: &str = "sh cat ls id true sleep kill mount ln mkdir mv rm yes dd setsid nohup head stat touch \
-                       chmod mknod env grep wc echo test seq ulimit printf";
+                       chmod mknod env grep wc echo test seq printf readlink od cp tr";
 
 /// A place for jobs of one image.
 pub struct Cell {
@@ -145,15 +145,43 @@ impl Cell {
         start(&self.jailer, plan, &serde_json::to_vec(plan).unwrap())
     }
 
+    /// First of the ids that jobs here have outside.
+    pub fn base(&self) -> u32 {
+        self.base
+    }
+
+    /// Processes whose user is in the range of this cell's jobs.
+    pub fn processes(&self) -> Vec<u32> {
+        let range = self.base..self.base + 65_536;
+        let of = |entry: fs::DirEntry| {
+            let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
+            let status = fs::read_to_string(entry.path().join("status")).ok()?;
+            let uid = status.lines().find_map(|l| l.strip_prefix("Uid:"))?.split_whitespace().next()?;
+            range.contains(&uid.parse().ok()?).then_some(pid)
+        };
+        fs::read_dir("/proc").unwrap().flatten().filter_map(of).collect()
+    }
+
+    /// Runs a plan with one more member than there is.
+    pub fn run_raw(&self, plan: &Plan, member: &str, value: &[&str]) -> Done {
+        let mut json = serde_json::to_value(plan).unwrap();
+        json[member] = serde_json::to_value(value).unwrap();
+        start(&self.jailer, plan, &serde_json::to_vec(&json).unwrap()).finish()
+    }
+
     /// Runs behind all walls but these; nothing without the jailer that can.
     pub fn run_without(&self, plan: &Plan, walls: &[Wall]) -> Option<Done> {
+        self.start_without(plan, walls).map(Running::finish)
+    }
+
+    pub fn start_without(&self, plan: &Plan, walls: &[Wall]) -> Option<Running> {
         let Some(jailer) = std::env::var_os("ASSAY_JAILER_BROKEN") else {
             eprintln!("SKIPPED: no ASSAY_JAILER_BROKEN (make broken)");
             return None;
         };
         let mut value = serde_json::to_value(plan).unwrap();
         value["without"] = serde_json::to_value(walls).unwrap();
-        Some(start(Path::new(&jailer), plan, &serde_json::to_vec(&value).unwrap()).finish())
+        Some(start(Path::new(&jailer), plan, &serde_json::to_vec(&value).unwrap()))
     }
 }
 

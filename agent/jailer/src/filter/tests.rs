@@ -11,8 +11,8 @@ fn run(program: &[sock_filter], arch: u32, number: u32, args: [u64; 6]) -> u32 {
         ARCH => arch,
         _ => {
             let half = (place - 16) / 4;
-            let arg = args[half as usize / 2];
-            if half.is_multiple_of(2) { arg as u32 } else { (arg >> 32) as u32 }
+            let arg = args[usize::try_from(half / 2).unwrap()] >> (32 * (half % 2));
+            u32::try_from(arg & 0xffff_ffff).unwrap()
         }
     };
     let (mut at, mut accumulator) = (0usize, 0u32);
@@ -23,7 +23,7 @@ fn run(program: &[sock_filter], arch: u32, number: u32, args: [u64; 6]) -> u32 {
         match i.code {
             0x20 => accumulator = word(i.k),
             0x54 => accumulator &= i.k,
-            0x05 => at += i.k as usize,
+            0x05 => at += usize::try_from(i.k).unwrap(),
             0x15 => branch(accumulator == i.k),
             0x35 => branch(accumulator >= i.k),
             0x45 => branch(accumulator & i.k != 0),

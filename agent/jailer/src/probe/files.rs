@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 
 use assay_jailer::attempts::{Kind, Outcome};
 
+use crate::child;
+
 /// Most files that are looked at.
 const FILES_MAX: usize = 20_000;
 /// Deepest directory.
@@ -67,10 +69,13 @@ pub(crate) fn run(say: &mut impl FnMut(Kind, String, Outcome) -> io::Result<()>)
         let outcome = open(Path::new(&path), true);
         say(Kind::Write, path, outcome)?;
     }
-    for (name, value) in status() {
-        say(Kind::Status, name, Outcome::Text(value))?;
-    }
+    say_status(say)?;
     walk(say)
+}
+
+/// Says what this process is.
+pub(crate) fn say_status(say: &mut impl FnMut(Kind, String, Outcome) -> io::Result<()>) -> io::Result<()> {
+    status().into_iter().try_for_each(|(name, value)| say(Kind::Status, name, Outcome::Text(value)))
 }
 
 fn open(path: &Path, write: bool) -> Outcome {
@@ -87,7 +92,15 @@ fn status() -> Vec<(String, String)> {
         ["CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb", "NoNewPrivs", "Seccomp", "Uid", "Gid", "Groups"];
     let lines = text.lines().filter_map(|line| line.split_once(':'));
     let lines = lines.filter(|(name, _)| wanted.contains(name));
-    lines.map(|(name, value)| (name.to_owned(), value.trim().to_owned())).collect()
+    let lines = lines.map(|(name, value)| (name.to_owned(), value.trim().to_owned()));
+    lines.chain([("SessionKeyring".to_owned(), session_keyring())]).collect()
+}
+
+/// Serial number of the session keyring.
+fn session_keyring() -> String {
+    // SAFETY: KEYCTL_GET_KEYRING_ID (0) of KEY_SPEC_SESSION_KEYRING (-3) takes no pointer.
+    let serial = unsafe { libc::syscall(libc::SYS_keyctl, 0, -3, 0) };
+    if serial == -1 { format!("errno {}", child::errno()) } else { serial.to_string() }
 }
 
 /// Everything below `/`, links not followed, other processes left alone; what opens is said.

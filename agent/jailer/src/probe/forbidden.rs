@@ -234,8 +234,6 @@ fn network(name: &str) -> Option<Tried> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     /// Without trying any: every name has its one place.
     #[test]
     fn every_attempt_is_implemented() {

@@ -29,8 +29,9 @@ fn main() -> ExitCode {
         Some("attempts") => {
             ATTEMPTS.iter().try_for_each(|(name, ..)| say(Kind::Attempt, (*name).into(), try_one(name)))
         }
+        Some("status") => files::say_status(&mut say),
         Some("sweep") => sweep::run(&mut say).and_then(|()| files::run(&mut say)),
-        _ => Err(io::Error::other("usage: assay-probe attempts|sweep")),
+        _ => Err(io::Error::other("usage: assay-probe attempts|status|sweep")),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
