@@ -23,19 +23,18 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, Stat, Timespec, Timestamps, Uid, XattrFlags, chownat, fchmod, fchown,
-    fsetxattr, fstatvfs, futimens, linkat, makedev, mkdirat, mknodat, symlinkat, unlinkat,
+    AtFlags, FileType, Gid, Mode, Stat, Timespec, Timestamps, Uid, chownat, fchmod, fchown, fstatvfs,
+    futimens, linkat, mkdirat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use tar::Archive;
 
-use crate::archive::{self, Fault, Item, Kind};
+use crate::archive::{self, Item, Kind};
 use crate::confined::Dir;
 use crate::image::Compression;
 use crate::stream::LayerStream;
