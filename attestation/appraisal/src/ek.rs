@@ -383,6 +383,41 @@ mod tests {
     }
 
     #[test]
+    fn as_many_and_as_long_certificates_as_allowed_and_no_more() {
+        let mut case = good();
+        let middle = case.chain[0].clone();
+        case.chain.resize(MAX_CERTIFICATES, middle);
+        assert!(judge(&case).0.is_some_and(|judged| judged.hardware));
+        let too_long = |len: usize| format!("{len} bytes, at most {}", limits::CERTIFICATE);
+        let refused = |len: usize| read(&ByteVec::from(vec![0; len])).unwrap_err();
+        assert_ne!(refused(limits::CERTIFICATE), too_long(limits::CERTIFICATE), "it is read");
+        for len in [limits::CERTIFICATE + 1, limits::CERTIFICATE + 2] {
+            assert_eq!(refused(len), too_long(len));
+        }
+    }
+
+    #[test]
+    fn an_ek_without_a_certificate_is_examined_for_itself() {
+        let none = Presented { ek_certificates: &[], ek_chain: &[], platforms: &[], devices: &[] };
+        let examined = |ek: &Public| examine(&none, ek, &mut Findings::default());
+        assert!(examined(&ek_public(&key(3))).is_some_and(|examined| examined.model().is_empty()));
+        let parts = ek_public(&key(3)).parts().clone();
+        let attributes = parts.attributes.without(Attributes::FIXED_TPM);
+        assert!(examined(&Public::from_parts(&PublicParts { attributes, ..parts }).unwrap()).is_none());
+    }
+
+    #[test]
+    fn a_model_is_maker_and_model() {
+        let named = |manufacturer: &str, model: &str| {
+            let names =
+                TpmNames { manufacturer: manufacturer.into(), model: model.into(), ..TpmNames::default() };
+            Examined { certificate: None, names }.model()
+        };
+        assert_eq!(named("id:49465800", "SLB9672"), "id:49465800 SLB9672");
+        assert_eq!([named("id:1", ""), named("", "m"), named("", "")], ["id:1", "m", ""]);
+    }
+
+    #[test]
     fn an_expired_certificate_is_a_note() {
         let mut case = good();
         case.leaf.not_after = "230101000000Z";

@@ -143,6 +143,32 @@ mod tests {
     }
 
     #[test]
+    fn a_record_and_a_node_are_taken_back_by_their_own_digests() {
+        use crate::trust::TrustedValidator;
+        use assay_wire::{Network, SigningKey};
+        let key = SigningKey::from_seed(&[1; 32]).verifying_key();
+        let by = key.validator_id();
+        let validator = TrustedValidator { name: "v".into(), operator: "o".into(), key };
+        let trust = Trust { validators: [(by, validator)].into(), ..Trust::of(Network::new("n")) };
+        let (node, hash, other) = (Digest([7; 32]), Digest([8; 32]), Digest([9; 32]));
+        let counts = |kind, digest| {
+            let list =
+                RevocationList { entries: vec![Revocation { kind, digest, ..entry(0) }], ..list(1, &[]) };
+            let state = State { revocations: [(by, list)].into(), ..State::default() };
+            let record = RecordRef { node: &node, hash: &hash, issuer: &other, issued_ms: 1 };
+            let mut findings = Findings::default();
+            let counts = check_revoked(record, &trust, &state, 9, &mut findings);
+            assert_eq!(findings.is_fatal(), !counts);
+            assert_eq!(revocation(record, &trust, &state, 9).is_some(), !counts);
+            counts
+        };
+        for (kind, own, another) in [(RevokedKind::Record, hash, node), (RevokedKind::Node, node, hash)] {
+            assert!(!counts(kind, own), "{kind:?}");
+            assert!(counts(kind, another) && counts(kind, other), "{kind:?}");
+        }
+    }
+
+    #[test]
     fn a_list_only_grows() {
         let old = list(4, &[1, 2]);
         assert_eq!(newer(&old, &list(5, &[1, 2])), Ok(()));

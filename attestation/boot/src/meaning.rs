@@ -81,6 +81,7 @@ fn version_text(data: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::kind::EV_NO_ACTION;
     use crate::write::LogWriter;
     use crate::{EV_EFI_VARIABLE_DRIVER_CONFIG, EV_IPL};
 
@@ -148,6 +149,17 @@ mod tests {
         let mut log = measured(7, EV_EFI_VARIABLE_DRIVER_CONFIG, &[variable("SecureBoot", &[0])]);
         log.events[0].data = variable("SecureBoot", &[1]);
         assert_eq!(secure_boot(&log), Some(false));
+    }
+
+    #[test]
+    fn what_no_pcr_was_extended_with_is_not_measured() {
+        let mut log = measured(7, EV_IPL, &[vec![1]]);
+        assert!(log.is_measured(&log.events[0]));
+        log.events[0].kind = EV_NO_ACTION;
+        assert!(!log.is_measured(&log.events[0]), "only logged");
+        log.events[0].kind = EV_IPL;
+        log.banks.clear();
+        assert!(!log.is_measured(&log.events[0]), "no bank");
     }
 
     #[test]

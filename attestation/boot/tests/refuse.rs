@@ -2,8 +2,8 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 use assay_boot::{
-    BootError, EV_EFI_HCRTM_EVENT, EV_NO_ACTION, EV_POST_CODE, EventLog, Format, HashAlg, MAX_EVENT_BYTES,
-    MAX_EVENTS, MAX_LOG_BYTES, Quirk,
+    BootError, EV_EFI_HCRTM_EVENT, EV_NO_ACTION, EV_POST_CODE, EV_SEPARATOR, EventLog, Format, HashAlg,
+    MAX_EVENT_BYTES, MAX_EVENTS, MAX_LOG_BYTES, Quirk,
 };
 
 const SHA1: (u16, usize) = (0x0004, 20);
@@ -290,4 +290,45 @@ fn refusals_say_where() {
     let offset = spec_id(&[SHA256]).len();
     let text = refused(&sha256_log(&[event(24, 1, &[SHA256], b"")])).to_string();
     assert_eq!(text, format!("event at offset {offset} names PCR 24, which does not exist"));
+}
+
+#[test]
+fn only_separators_that_end_in_zeros_are_padded_separators() {
+    let quirks = |kind, data: &[u8]| accepted(&sha256_log(&[event(1, kind, &[SHA256], data)])).quirks;
+    assert_eq!(quirks(EV_SEPARATOR, &[0; 5]), [Quirk::SeparatorPadded { events: 1 }]);
+    let one = [&[0; 49][..], &[1]].concat();
+    for (kind, data) in [
+        (EV_SEPARATOR, &[0; 4][..]),
+        (EV_SEPARATOR, &[0; 3]),
+        (EV_SEPARATOR, &one),
+        (EV_POST_CODE, &[0; 4]),
+        (EV_POST_CODE, &[0; 50]),
+        (EV_POST_CODE, &one),
+    ] {
+        assert_eq!(quirks(kind, data), [], "{kind} {data:?}");
+    }
+}
+
+#[test]
+fn a_log_without_a_spec_id_event_begins_with_any_event() {
+    let spec_id = spec_id_data(&[SHA256], &[]);
+    for (kind, data) in [(EV_POST_CODE, &spec_id[..]), (EV_NO_ACTION, b"another remark, long enough")] {
+        let log = accepted(&sha1_event(0, kind, [0; 20], data));
+        assert_eq!((log.format, log.events.len()), (Format::Sha1Legacy, 1), "{kind}");
+    }
+}
+
+#[test]
+fn words_of_outputs_do_not_change() {
+    assert_eq!([Format::CryptoAgile, Format::Sha1Legacy].map(Format::name), ["crypto-agile", "sha1-legacy"]);
+    let names = [
+        (Quirk::WindowsTail { bytes: 1 }, "windows-tail"),
+        (Quirk::SpecIdVendorInfoOutside { bytes: 1 }, "spec-id-vendor-info-outside"),
+        (Quirk::BankIncomplete { alg: HashAlg::Sha1, events: 1 }, "bank-incomplete"),
+        (Quirk::StartupLocalityPadded { bytes: 1 }, "startup-locality-padded"),
+        (Quirk::SeparatorPadded { events: 1 }, "separator-padded"),
+        (Quirk::ExitBootServicesMissing { actions: &[] }, "exit-boot-services-missing"),
+        (Quirk::ImaPaddedSha1, "ima-padded-sha1"),
+    ];
+    assert!(names.iter().all(|(quirk, name)| quirk.name() == *name));
 }

@@ -247,7 +247,32 @@ mod tests {
         assert_eq!(refuse(seal(&beat(1, other, 1001), SESSION, 1)), ChainFault::Link { seq: 1 });
         assert_eq!(refuse(seal(&beat(1, SESSION, 999), SESSION, 1)), ChainFault::Time { seq: 1 });
         assert_eq!(refuse(seal(&beat(1, SESSION, 1001), SESSION, 2)), ChainFault::Signature { seq: 1 });
-        assert!(matches!(refuse(vec![0; 5000]), ChainFault::Decode { seq: 1, .. }));
+    }
+
+    #[test]
+    fn a_beats_length_is_bounded_and_time_may_stand_still() {
+        let refuse = |len| fresh().extend(&[vec![0; len]], &network()).unwrap_err();
+        let decode = |source| ChainFault::Decode { seq: 1, source };
+        let long = |len| WireError::TooLong { what: "beat", len, limit: limits::BEAT };
+        for len in [limits::BEAT + 1, limits::BEAT + 2] {
+            assert_eq!(refuse(len), decode(long(len)));
+        }
+        assert_eq!(refuse(limits::BEAT), decode(WireError::Header("no COSE_Sign1 tag")), "it is read");
+        let still = seal(&beat(1, SESSION, 1000), SESSION, 1);
+        assert!(fresh().extend(&[still], &network()).is_ok());
+    }
+
+    #[test]
+    fn a_chain_goes_on_where_it_ended() {
+        let all = beats(3);
+        let mut chain = fresh();
+        let ends = chain.extend(&all[..2], &network()).unwrap();
+        assert_eq!(chain.head(), ends[1].hash);
+        let key = SigningKey::from_seed(&[1; 32]).verifying_key();
+        let mut resumed = Chain::resume(SESSION, key, 2, chain.head(), 1002);
+        assert_eq!(resumed, chain);
+        assert!(resumed.extend(&all[2..], &network()).is_ok());
+        assert_eq!(fresh().head(), SESSION);
     }
 
     #[test]

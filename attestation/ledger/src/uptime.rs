@@ -308,4 +308,39 @@ mod tests {
         assert_eq!((credit.ms, credit.gaps[0].reason), (0, GapReason::Unanchored));
         assert_eq!((credit.gaps[0].from_ms, credit.gaps[0].to_ms), (500, 60_000));
     }
+
+    #[test]
+    fn gaps_join_only_where_they_touch_for_the_same_reason() {
+        let gap = |from_ms, to_ms, reason| Gap { from_ms, to_ms, reason };
+        let (late, none) = (GapReason::LateReceipt, GapReason::NoReceipt);
+        let joined = |next: Gap| {
+            let mut credit = Credit { gaps: vec![gap(10, 20, late)], ..Credit::default() };
+            credit.step(next.from_ms, next.to_ms, Err(next.reason));
+            credit.gaps
+        };
+        assert_eq!(joined(gap(20, 30, late)), [gap(10, 30, late)]);
+        assert_eq!(joined(gap(12, 15, late)), [gap(10, 20, late)]);
+        for apart in [gap(21, 30, late), gap(20, 30, none), gap(21, 30, none)] {
+            assert_eq!(joined(apart), [gap(10, 20, late), apart]);
+        }
+    }
+
+    #[test]
+    fn beats_of_one_moment_leave_no_gap() {
+        let credit = reachable(&[beat(0), beat(1), beat(1), beat(2)], 0, &RULES);
+        assert_eq!((credit.ms, credit.gaps), (2_000, vec![]));
+    }
+
+    #[test]
+    fn the_room_of_a_step_has_a_clocks_tolerance_and_no_more() {
+        let room = 100_500;
+        let most = room + clock_tolerance_ms(room);
+        let step = |tpm_ms| {
+            let second = AnchorTime { mono_ms: tpm_ms, tpm_ms: tpm_ms + 77, ..anchor(100) };
+            let credit = powered(&[anchor(0), second], 0, &RULES);
+            (credit.ms, credit.gaps.first().map(|gap| gap.reason))
+        };
+        assert_eq!(step(most), (room, None));
+        assert_eq!(step(most + 1), (0, Some(GapReason::ClockTooFast)));
+    }
 }

@@ -311,8 +311,12 @@ mod tests {
     #[test]
     fn too_many_banks_are_not_written() {
         let entry = quote().quote().unwrap().selection[0];
-        let body = AttestBody::Quote(QuoteInfo { selection: vec![entry; 17], pcr_digest: vec![] });
-        let error = Attest { body, ..quote() }.to_bytes().unwrap_err();
+        let written = |banks| {
+            let body = AttestBody::Quote(QuoteInfo { selection: vec![entry; banks], pcr_digest: vec![] });
+            Attest { body, ..quote() }.to_bytes()
+        };
+        let error = written(17).unwrap_err();
         assert!(matches!(error, TpmError::TooLarge { field: "pcrSelect.count", size: 17, .. }));
+        assert!(written(16).is_ok(), "as many as a TPM can have");
     }
 }

@@ -217,6 +217,22 @@ mod tests {
     }
 
     #[test]
+    fn a_modulus_fills_its_buffer() {
+        let judged = |first: u8| {
+            let modulus = [&[first][..], &[0xff; 383]].concat();
+            let kind = KeyKind::Rsa { bits: 3072, exponent: 65_537, modulus };
+            let parts = PublicParts { kind, scheme: Scheme::Null, ..ak_parts(&p256_key(1)) };
+            Public::from_parts(&parts).unwrap().check_key()
+        };
+        for first in [0x01, 0x40, 0x7f] {
+            assert_eq!(judged(first), Err(TpmError::RsaModulus), "{first:#x}");
+        }
+        for first in [0x80, 0x81, 0xff] {
+            assert_eq!(judged(first), Ok(()), "{first:#x}");
+        }
+    }
+
+    #[test]
     fn keys_that_do_not_sign_or_are_of_the_other_type_are_refused() {
         let sig = p256_sign(&p256_key(1), MESSAGE);
         let ek = Public::from_parts(&ek_parts(&p256_key(1))).unwrap();

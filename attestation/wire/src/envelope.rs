@@ -214,14 +214,14 @@ impl Envelope {
 }
 
 /// Encodes by a closure into memory, which cannot fail.
-/// `room` is what it will take, so that memory is asked for once.
-fn encoded(
-    room: usize,
+/// `room` is what its parts will take, so that memory is asked for once.
+fn encoded<const N: usize>(
+    room: [usize; N],
     write: impl FnOnce(
         &mut Encoder<Vec<u8>>,
     ) -> std::result::Result<(), minicbor::encode::Error<std::convert::Infallible>>,
 ) -> Vec<u8> {
-    let mut encoder = Encoder::new(Vec::with_capacity(room));
+    let mut encoder = Encoder::new(Vec::with_capacity(room.into_iter().sum()));
     match write(&mut encoder) {
         Ok(()) => encoder.into_writer(),
         Err(_) => Vec::new(),
@@ -229,18 +229,18 @@ fn encoded(
 }
 
 fn protected(kind: Kind, kid: Digest) -> Vec<u8> {
-    encoded(64, |e| e.map(3)?.u8(1)?.i8(-8)?.u8(3)?.str(kind.content_type())?.u8(4)?.bytes(&kid.0)?.ok())
+    encoded([64], |e| e.map(3)?.u8(1)?.i8(-8)?.u8(3)?.str(kind.content_type())?.u8(4)?.bytes(&kid.0)?.ok())
 }
 
 /// Sig_structure (RFC 9052 4.4).
 fn to_be_signed(protected: &[u8], payload: &[u8], network: &Network) -> Vec<u8> {
-    encoded(protected.len() + network.aad.len() + payload.len() + 32, |e| {
+    encoded([protected.len(), network.aad.len(), payload.len(), 32], |e| {
         e.array(4)?.str("Signature1")?.bytes(protected)?.bytes(&network.aad)?.bytes(payload)?.ok()
     })
 }
 
 fn write(protected: &[u8], payload: &[u8], signature: &[u8; 64]) -> Vec<u8> {
-    let body = encoded(protected.len() + payload.len() + 96, |e| {
+    let body = encoded([protected.len(), payload.len(), 96], |e| {
         e.array(4)?.bytes(protected)?.map(0)?.bytes(payload)?.bytes(signature)?.ok()
     });
     [&[TAG_SIGN1], body.as_slice()].concat()
@@ -315,6 +315,40 @@ mod tests {
             Envelope::decode_as(Kind::Anchor, &bytes),
             Err(WireError::Kind { expected: "anchor", seen: "beat" })
         );
+    }
+
+    #[test]
+    fn a_batch_judges_an_envelope_as_it_is_judged_alone() {
+        let (key, network, bytes) = sample();
+        let envelope = Envelope::decode(&bytes).unwrap();
+        for (network, holds) in [(network, true), (Network::new("tesu"), false)] {
+            let mut batch = Batch::default();
+            envelope.add_to(&mut batch, &key.verifying_key(), &network);
+            assert_eq!((batch.len(), batch.verify()), (1, holds));
+            assert_eq!(envelope.verify(&key.verifying_key(), &network).is_ok(), holds);
+        }
+    }
+
+    #[test]
+    fn an_envelopes_length_is_bounded() {
+        let decode = |len| Envelope::decode(&vec![0; len]);
+        let tag = WireError::Header("no COSE_Sign1 tag");
+        assert_eq!(decode(limits::ENVELOPE), Err(tag), "it is read");
+        for len in [limits::ENVELOPE + 1, limits::ENVELOPE + 2] {
+            let long = WireError::TooLong { what: "envelope", len, limit: limits::ENVELOPE };
+            assert_eq!(decode(len), Err(long));
+        }
+    }
+
+    #[test]
+    fn a_fault_is_named_by_its_offset_in_the_envelope() {
+        let (_, _, mut bytes) = sample();
+        let offset = bytes.len();
+        bytes.push(0);
+        let trailing = WireError::Cbor { what: "envelope", fault: crate::CborFault::Trailing, offset };
+        assert_eq!(Envelope::decode(&bytes), Err(trailing));
+        let simple = WireError::Cbor { what: "envelope", fault: crate::CborFault::Simple, offset: 1 };
+        assert_eq!(Envelope::decode(&[TAG_SIGN1, 0xf6]), Err(simple));
     }
 
     #[test]

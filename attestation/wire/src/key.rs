@@ -132,6 +132,18 @@ mod tests {
     }
 
     #[test]
+    fn a_key_is_shown_by_its_public_half() {
+        // RFC 8032, 7.1, test 1.
+        let seed = "9d61b19deffd5a60ba844af492ec2cc44449c5697b326919703bac031cae7f60";
+        let public = "d75a980182b10ab7d54bfed3c964073a0ee172f3daa62325af021a68f707511a";
+        let key = SigningKey::from_seed(&Digest::from_hex(seed).unwrap().0);
+        assert_eq!(format!("{key:?}"), format!("SigningKey({public})"));
+        assert_eq!(format!("{:?}", key.verifying_key()), public);
+        let id = hash(Domain::ValidatorId, &[&key.verifying_key().0]);
+        assert_eq!(key.verifying_key().validator_id(), id);
+    }
+
+    #[test]
     fn a_batch_holds_only_when_every_signature_does() {
         let sign = |n: u8, message: &[u8]| (key(n).verifying_key(), key(n).sign(message));
         let mut good = Batch::default();
@@ -141,7 +153,7 @@ mod tests {
             good.add(&k, &[n], &s);
             bad.add(&k, &[if n == 13 { 0 } else { n }], &s);
         }
-        assert_eq!(good.len(), 20);
+        assert_eq!((good.len(), good.is_empty()), (20, false));
         assert!(good.verify());
         assert!(!bad.verify());
         assert!(Batch::default().is_empty() && Batch::default().verify());

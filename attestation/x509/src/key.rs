@@ -104,14 +104,10 @@ impl PublicKey {
     #[must_use]
     pub fn of(public: &Public) -> Self {
         match public.kind() {
-            KeyKind::Rsa { modulus, exponent, .. } => {
-                // Part 2, 12.2.3.5: zero stands for 65537.
-                let exponent = if *exponent == 0 { 65_537_u32 } else { *exponent };
-                Self::Rsa {
-                    modulus: strip(modulus).to_vec(),
-                    exponent: strip(&exponent.to_be_bytes()).to_vec(),
-                }
-            }
+            KeyKind::Rsa { modulus, exponent, .. } => Self::Rsa {
+                modulus: strip(modulus).to_vec(),
+                exponent: strip(&exponent.to_be_bytes()).to_vec(),
+            },
             KeyKind::Ecc { curve, x, y } => {
                 let curve = match curve {
                     Curve::P256 => EcCurve::P256,

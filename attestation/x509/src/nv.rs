@@ -136,6 +136,22 @@ mod tests {
     }
 
     #[test]
+    fn what_follows_is_told_by_its_offset() {
+        let trailing = |nv: &[u8], field: &'static str, offset| {
+            assert_eq!(trimmed(nv), Err(X509Error::Trailing { field, offset }), "{nv:x?}");
+        };
+        let (plain, headed) = ([0x30, 1, 9], [0x10, 1, 0, 0, 5, 0x10, 2, 0x30, 1, 9]);
+        for nv in [&plain[..], &headed] {
+            trailing(&[nv, &[0xff, 0xff, 0]].concat(), "NV padding", nv.len() + 2);
+            trailing(&[nv, &[0, 0xff]].concat(), "NV padding", nv.len() + 1);
+            trailing(&[nv, &[7]].concat(), "NV certificate", nv.len());
+        }
+        // Padding inside of what the header counts.
+        let inside = [0x10, 1, 0, 0, 7, 0x10, 2, 0x30, 1, 9, 0xff, 0];
+        trailing(&inside, "NV padding", 11);
+    }
+
+    #[test]
     fn pem_is_one_certificate() {
         let der = vec![7; 100];
         let pem = der_to_pem(&der);

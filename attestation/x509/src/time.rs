@@ -96,11 +96,25 @@ mod tests {
             "240101000000+0000",
             "24010100000 Z",
             "20240101000000Z",
+            "20010100000000Z",
+            "240431000000Z",
+            "240631000000Z",
+            "240101006000Z",
         ] {
             assert!(read(UTC_TIME, text).is_err(), "{text}");
         }
         assert!(read(GENERALIZED_TIME, "240101000000Z").is_err());
+        assert!(read(GENERALIZED_TIME, "2050010100000000Z").is_err());
         assert!(read(0x16, "240101000000Z").is_err());
+    }
+
+    #[test]
+    fn leap_days_are_those_of_the_gregorian_calendar() {
+        for (year, leap) in
+            [(1900, false), (2000, true), (2023, false), (2024, true), (2100, false), (2400, true)]
+        {
+            assert_eq!(read(GENERALIZED_TIME, &format!("{year}0229000000Z")).is_ok(), leap, "{year}");
+        }
     }
 
     #[test]
@@ -109,5 +123,8 @@ mod tests {
         let value = b"20240101000000Z";
         time(Tlv { tag: GENERALIZED_TIME, value, raw: value, offset: 0 }, "t", &mut quirks).unwrap();
         assert!(quirks.contains(&Quirk::GeneralizedTime));
+        let (mut quirks, value) = (Quirks::new(), b"20500101000000Z");
+        time(Tlv { tag: GENERALIZED_TIME, value, raw: value, offset: 0 }, "t", &mut quirks).unwrap();
+        assert!(quirks.is_empty(), "as RFC 5280 has it");
     }
 }
