@@ -2,6 +2,7 @@
 #![allow(unreachable_pub)]
 
 use std::io::Cursor;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
