@@ -105,7 +105,11 @@ pub fn residue() -> Residue {
         cgroups: cgroups(),
         processes: processes.iter().filter(|path| of_a_job(path)).map(|p| text(&p.join("cmdline"))).collect(),
         mounts: text(Path::new("/proc/self/mountinfo")).lines().count(),
-        loops: fs::read_dir("/sys/block").unwrap().flatten().filter(|e| e.path().join("loop").exists()).count(),
+        loops: fs::read_dir("/sys/block")
+            .unwrap()
+            .flatten()
+            .filter(|e| e.path().join("loop").exists())
+            .count(),
         namespaces: namespaces.map(|path| path.display().to_string()).collect(),
     }
 }

@@ -32,7 +32,8 @@ fn memory() {
 
 /// Starts threads until one is refused, and says how many there were.
 fn threads() {
-    let start = || thread::Builder::new().stack_size(64 << 10).spawn(|| thread::sleep(Duration::from_secs(1000)));
+    let start =
+        || thread::Builder::new().stack_size(64 << 10).spawn(|| thread::sleep(Duration::from_secs(1000)));
     let count = std::iter::from_fn(|| start().ok()).take(100_000).count();
     println!("threads {count}");
     std::process::exit(0);
@@ -49,8 +50,10 @@ fn forks() {
 /// Two threads that compute for so many seconds.
 fn spin(seconds: u64) {
     let end = Instant::now() + Duration::from_secs(seconds);
-    let work = move || while Instant::now() < end {
-        black_box((0..10_000_u64).sum::<u64>());
+    let work = move || {
+        while Instant::now() < end {
+            black_box((0..10_000_u64).sum::<u64>());
+        }
     };
     let other = thread::spawn(work);
     work();

@@ -50,7 +50,11 @@ fn before_birth(sandbox: &Sandbox) {
         }
         // Nothing to forbid in this machine; the controllers are there.
         for file in ["misc.max", "rdma.max"] {
-            assert_eq!((cgroup.join(file).exists(), text(&cgroup.join(file))), (true, String::new()), "{file}");
+            assert_eq!(
+                (cgroup.join(file).exists(), text(&cgroup.join(file))),
+                (true, String::new()),
+                "{file}"
+            );
         }
         assert!(fs::create_dir(cgroup.join("below")).is_err());
     });
@@ -137,7 +141,8 @@ fn devices(sandbox: &Sandbox) {
     inspect(sandbox, &job("sleep 1000", SMALL, ""), |cgroup| {
         // Root of the machine, but in the job's cgroup.
         let read = |device: &str| {
-            let script = format!("echo $$ > {}/cgroup.procs; dd if={device} of=/dev/null count=1", cgroup.display());
+            let script =
+                format!("echo $$ > {}/cgroup.procs; dd if={device} of=/dev/null count=1", cgroup.display());
             Command::new("/bin/sh").args(["-c", &script]).output().unwrap()
         };
         assert!(read("/dev/zero").status.success());
