@@ -102,7 +102,10 @@ impl RegistryRef {
     #[must_use]
     pub fn authority(&self) -> String {
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
-        self.port.map_or(host.clone(), |port| format!("{host}:{port}"))
+        match self.port {
+            Some(port) => format!("{host}:{port}"),
+            None => host,
+        }
     }
 
     /// The repository's name.
