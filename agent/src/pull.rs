@@ -6,8 +6,8 @@
 //!
 //! Trust boundary: references come from tenants' job files; registries answer what
 //! they like. A tenant must not reach the owner's network through a name, a
-//! redirect or a token service: addresses are judged when they are connected to
-//! ([`policy`]). Credentials go to the registry they are for and to the token
+//! redirect or a token service: addresses are judged when they are connected to.
+//! Credentials go to the registry they are for and to the token
 //! service that it names, and to nobody that it redirects to.
 
 mod auth;

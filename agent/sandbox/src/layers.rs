@@ -54,7 +54,8 @@ pub struct HeldLayer {
 }
 
 impl LayerStore {
-    /// Opens the store in a directory that exists, and clears what a crash has left there.
+    /// Opens the store in a directory that exists, and clears what a crash has left there or what
+    /// a smaller budget has no room for.
     ///
     /// # Errors
     /// If the directory cannot be listed or cleared.
@@ -72,6 +73,7 @@ impl LayerStore {
                 }
             }
         }
+        store.collect()?;
         Ok(store)
     }
 
@@ -90,9 +92,7 @@ impl LayerStore {
             let watched = Watched { watch, index, count };
             self.provide_layer(layer, source, &watched)
         };
-        let held = image.layers.iter().enumerate().map(each).collect();
-        self.collect()?;
-        held
+        image.layers.iter().enumerate().map(each).collect()
     }
 
     fn provide_layer(
@@ -110,12 +110,19 @@ impl LayerStore {
             let mut lock = self.lock(&name, FlockOperation::NonBlockingLockExclusive, watched)?;
             // Another may have made it meanwhile.
             if !self.dir.join(&name).is_dir() {
+                // What is left over is less work than what is to come.
                 self.collect()?;
                 let made = self.make(&name, layer, source, watched, &mut lock);
                 if let Err(error) = made {
                     discard(&self.dir.join(format!("{name}.new")));
                     lock.remove().map_err(SandboxError::state(&self.dir, "remove lock"))?;
                     return Err(error);
+                }
+                drop(lock);
+                let held = self.hold(&name, watched)?;
+                self.collect()?;
+                if let Some(held) = held {
+                    return Ok(held);
                 }
             }
         }

@@ -23,22 +23,24 @@
 use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use rustix::fs::{
-    AtFlags, FileType, Gid, Mode, Stat, Timespec, Timestamps, Uid, XattrFlags, chownat, fchmod, fchown,
-    fsetxattr, fstatvfs, futimens, linkat, makedev, mkdirat, mknodat, symlinkat, unlinkat,
+    AtFlags, FileType, Gid, Mode, Stat, Timespec, Timestamps, Uid, chownat, fchmod, fchown, fstatvfs,
+    futimens, linkat, mkdirat, symlinkat, unlinkat,
 };
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
 use tar::Archive;
 
-use crate::archive::{self, Fault, Item, Kind};
+use crate::archive::{self, Item, Kind};
 use crate::confined::Dir;
 use crate::image::Compression;
 use crate::stream::LayerStream;
+pub use error::UnpackError;
+use error::printable;
+use whiteout::{WHITEOUT, is_whiteout, make_opaque, make_whiteout};
 
 /// Deepest path.
 const DEPTH_MAX: usize = 128;
@@ -56,11 +58,6 @@ const BLOCK: u64 = 4 << 10;
 const LOOK_EVERY: u64 = 16 << 20;
 /// Inodes that no layer takes.
 const INODE_RESERVE: u64 = 4096;
-
-/// Marks an entry that removes one of a lower layer.
-const WHITEOUT: &[u8] = b".wh.";
-/// Marks a directory of which nothing in lower layers shows.
-const OPAQUE: &[u8] = b".wh..wh..opq";
 
 /// How much a layer may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -96,67 +93,6 @@ pub struct Unpacked {
     pub skipped: u64,
     /// Bytes that it takes on disk, roughly.
     pub disk_bytes: u64,
-}
-
-/// Why a layer was not unpacked.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum UnpackError {
-    /// The target directory could not be opened.
-    #[error("open the layer's directory")]
-    Open(#[source] Errno),
-    /// The blob cannot be read, decompressed, or parsed as an archive.
-    #[error("read the archive near {entry:?}")]
-    Read {
-        /// Name of the entry, empty between entries.
-        entry: String,
-        /// The cause.
-        source: io::Error,
-    },
-    /// An entry is refused.
-    #[error("entry {entry:?}: {rule}")]
-    Refused {
-        /// Its name.
-        entry: String,
-        /// The rule that it breaks.
-        rule: String,
-    },
-    /// An entry could not be made.
-    #[error("make entry {entry:?}")]
-    Make {
-        /// Its name.
-        entry: String,
-        /// The cause.
-        source: io::Error,
-    },
-    /// The process that unpacks could not be started, confined, or understood.
-    #[error("unpack process: {action}")]
-    Process {
-        /// What was being done.
-        action: &'static str,
-        /// The cause.
-        source: io::Error,
-    },
-    /// Whoever wanted the layer wants it no more.
-    #[error("cancelled")]
-    Cancelled,
-    /// It took too long.
-    #[error("not done within its time")]
-    TimedOut,
-}
-
-fn printable(name: &[u8]) -> String {
-    String::from_utf8_lossy(name).chars().take(256).collect()
-}
-
-impl From<(Vec<u8>, Fault)> for UnpackError {
-    fn from((name, fault): (Vec<u8>, Fault)) -> Self {
-        let entry = printable(&name);
-        match fault {
-            Fault::Read(source) => Self::Read { entry, source },
-            Fault::Rule(rule) => Self::Refused { entry, rule: rule.to_owned() },
-        }
-    }
 }
 
 /// Unpacks a layer into an empty directory and hashes it on both sides.
@@ -247,10 +183,6 @@ fn components(path: &[u8]) -> Result<Vec<&OsStr>, Failure> {
     let parents = parts.split_last().map_or(&[][..], |(_, parents)| parents);
     rule(parents.iter().any(|p| p.starts_with(WHITEOUT)), "a path through a whiteout")?;
     Ok(parts.into_iter().map(OsStr::from_bytes).collect())
-}
-
-fn is_whiteout(stat: &Stat) -> bool {
-    FileType::from_raw_mode(stat.st_mode) == FileType::CharacterDevice && stat.st_rdev == makedev(0, 0)
 }
 
 fn is_directory(stat: &Stat) -> bool {
@@ -439,24 +371,8 @@ fn remove_entry(parent: &Dir, name: &OsStr, before: Option<&Stat>) -> Result<boo
     }
 }
 
-fn make_opaque(dir: &Dir) -> Result<(), Failure> {
-    Ok(fsetxattr(dir.as_fd(), "user.overlay.opaque", b"y", XattrFlags::empty())?)
-}
-
-/// A whiteout removes what lower layers have; what this layer has stays.
-fn make_whiteout(parent: &Dir, name: &OsStr, hidden: &[u8]) -> Result<(), Failure> {
-    if name.as_bytes() == OPAQUE {
-        return make_opaque(parent);
-    }
-    if matches!(hidden, [] | b"." | b"..") || hidden.starts_with(WHITEOUT) {
-        return Err(Failure::Rule("a whiteout of nothing"));
-    }
-    match parent.stat(OsStr::from_bytes(hidden))? {
-        None => Ok(mknodat(parent, hidden, FileType::CharacterDevice, Mode::empty(), makedev(0, 0))?),
-        Some(stat) if is_directory(&stat) => make_opaque(&parent.dir(OsStr::from_bytes(hidden))?),
-        Some(_) => Ok(()),
-    }
-}
+mod error;
+mod whiteout;
 
 #[cfg(test)]
 mod tests;

@@ -45,6 +45,16 @@ fn full() -> String {
         [sandbox]
         jailer = "/opt/assay-jailer"
         id_base = 200000
+        [sandbox.images]
+        disk_gib = 5
+        reserve_mib = 100
+        layer_gib = 3
+        minutes = 7
+        tags = true
+        allow_private = true
+        insecure_registries = ["127.0.0.1:5000", "[::1]:5000", "reg.lan"]
+        ca_file = "/etc/assay/registries.pem"
+        credentials = "/etc/assay/registries.json"
         "#,
         "cd".repeat(32)
     )
@@ -131,6 +141,14 @@ fn every_range_is_checked_and_named() {
         ("[sandbox]\njailer = \"jailer\"", "sandbox.jailer"),
         ("[sandbox]\nid_base = 1000", "sandbox.id_base"),
         ("[sandbox]\nid_base = 4000000000", "sandbox.id_base"),
+        ("[sandbox.images]\ndisk_gib = 0", "sandbox.images.disk_gib"),
+        ("[sandbox.images]\nreserve_mib = 1", "sandbox.images.reserve_mib"),
+        ("[sandbox.images]\nlayer_gib = 0", "sandbox.images.layer_gib"),
+        ("[sandbox.images]\nminutes = 20000", "sandbox.images.minutes"),
+        ("[sandbox.images]\ninsecure_registries = [\"http://r.lan\"]", "sandbox.images.insecure_registries"),
+        ("[sandbox.images]\ninsecure_registries = [\"r.lan/a\"]", "sandbox.images.insecure_registries"),
+        ("[sandbox.images]\nca_file = \"roots.pem\"", "sandbox.images.ca_file"),
+        ("[sandbox.images]\ncredentials = \"auth.json\"", "sandbox.images.credentials"),
     ] {
         let message = refused(text);
         assert!(

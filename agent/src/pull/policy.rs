@@ -46,12 +46,13 @@ pub(super) struct Policy {
 
 impl Policy {
     pub(super) fn new(settings: &ImageSettings) -> Self {
-        Self { insecure: settings.insecure_registries.clone(), allow_private: settings.allow_private }
+        let insecure = settings.insecure_registries.iter().map(|one| plain(one).to_owned()).collect();
+        Self { insecure, allow_private: settings.allow_private }
     }
 
     /// Whether the owner names this registry as one without TLS.
     pub(super) fn is_insecure(&self, authority: &str) -> bool {
-        self.insecure.iter().any(|named| named == authority)
+        self.insecure.iter().any(|named| named == plain(authority))
     }
 
     /// Whether a URL may be used without TLS.
@@ -64,6 +65,11 @@ impl Policy {
         let named = !url.tls && self.is_insecure(&url.authority());
         self.allow_private || named || is_public(address)
     }
+}
+
+/// A registry's name without the port that plain HTTP has anyway.
+fn plain(authority: &str) -> &str {
+    authority.strip_suffix(":80").unwrap_or(authority)
 }
 
 /// Whether an address is of the public internet.
@@ -155,13 +161,14 @@ mod tests {
     #[test]
     fn the_owner_may_name_registries_and_only_those() {
         let settings = ImageSettings {
-            insecure_registries: vec!["127.0.0.1:5000".into(), "reg.lan".into()],
+            insecure_registries: vec!["127.0.0.1:5000".into(), "reg.lan:80".into()],
             ..ImageSettings::default()
         };
         let policy = Policy::new(&settings);
         let (local, url) = ("127.0.0.1".parse().unwrap(), |text: &str| Url::parse(text).unwrap());
         assert!(policy.may_be_at(&url("http://127.0.0.1:5000/"), local));
-        assert!(policy.may_be_plain(&url("http://reg.lan/v2/")));
+        assert!(policy.may_be_plain(&url("http://reg.lan/v2/")) && policy.is_insecure("reg.lan:80"));
+        assert!(policy.is_insecure("reg.lan") && !policy.is_insecure("reg.lan:8080"));
         for other in
             ["http://127.0.0.1:5001/", "http://127.0.0.1/", "https://127.0.0.1:5000/", "http://r.example/"]
         {

@@ -310,3 +310,22 @@ fn the_unpack_process_has_nothing_but_its_layer() {
         assert!(pulling.join().unwrap().is_err());
     });
 }
+
+#[test]
+fn a_layer_that_many_pull_at_once_is_fetched_once() {
+    let asked = std::sync::Arc::new(AtomicUsize::new(0));
+    let count = std::sync::Arc::clone(&asked);
+    let (server, reference) = serving(move |_, _, bytes, to| {
+        count.fetch_add(1, Ordering::Relaxed);
+        // Long enough for the others to want it, too.
+        std::thread::sleep(Duration::from_millis(500));
+        reply(to, "200 OK", &[], bytes);
+    });
+    let node = Node::new(&insecure(&[&server.authority]));
+    std::thread::scope(|scope| {
+        for _ in 0..4 {
+            scope.spawn(|| assert_eq!(file_of(&node.pull(&reference).unwrap()), content()));
+        }
+    });
+    assert_eq!(asked.load(Ordering::Relaxed), 1);
+}

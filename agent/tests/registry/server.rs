@@ -91,7 +91,8 @@ fn serve(stream: TcpStream, tls: Option<Arc<ServerConfig>>, handler: &Handler, l
     }
     let path = lines[0].split(' ').nth(1).unwrap_or_default().to_owned();
     let lower = |line: &String| {
-        line.split_once(':').map_or(line.clone(), |(key, value)| format!("{}:{value}", key.to_lowercase()))
+        line.split_once(':')
+            .map_or_else(|| line.clone(), |(key, value)| format!("{}:{value}", key.to_lowercase()))
     };
     let asked = Asked { path, headers: lines[1..].iter().map(lower).collect() };
     log.lock().unwrap().push(asked.clone());
