@@ -230,13 +230,16 @@ pub struct SandboxSettings {
     /// First host user and group id given to jobs; 65,536 for each job that runs. The default starts
     /// above what systemd hands to containers.
     pub id_base: u32,
+    /// Processors that no job may use, a list like `0-1,4`; empty for none.
+    pub reserved_cpus: String,
     /// Where images may come from and how much room they get.
     pub images: ImageSettings,
 }
 
 impl Default for SandboxSettings {
     fn default() -> Self {
-        Self { jailer: None, id_base: 0x7000_0000, images: ImageSettings::default() }
+        let images = ImageSettings::default();
+        Self { jailer: None, id_base: 0x7000_0000, reserved_cpus: String::new(), images }
     }
 }
 

@@ -115,6 +115,7 @@ async fn serve(node: Rc<Node>) -> Result<(), CoreError> {
             "no validator is configured: nothing is proven to anyone",
         );
     }
+    jobs::sweep(&node);
     spawn_local(Rc::clone(&node.port).serve(link));
     spawn_local(serve::control(Rc::clone(&node), control));
     spawn_local(anchors::follow(Rc::clone(&node)));

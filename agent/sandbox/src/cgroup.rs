@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno as PollErrno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 
+pub use cpus::is_cpu_list;
 pub(crate) use cpus::parse as parse_cpus;
 pub(crate) use disk::Disk;
 pub use limits::IoLimits;

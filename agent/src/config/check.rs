@@ -3,6 +3,7 @@
 use std::{fmt::Debug, path::Path};
 
 use assay_attester::Backend;
+use assay_sandbox::cgroup::is_cpu_list;
 use assay_sandbox::registry_ref::RegistryRef;
 
 use super::{Config, ConfigError, ImageSettings, Validator};
@@ -101,6 +102,8 @@ fn rest(config: &Config) -> Checked {
     sandbox.jailer.iter().try_for_each(|path| absolute("sandbox.jailer", path))?;
     let free = (FIRST_ID..=LAST_ID).contains(&sandbox.id_base);
     demand(free, "sandbox.id_base", sandbox.id_base, "from 65536 to 3000000000")?;
+    let listed = is_cpu_list(&sandbox.reserved_cpus);
+    demand(listed, "sandbox.reserved_cpus", &sandbox.reserved_cpus, "a list of processors like \"0-1,4\"")?;
     images(&sandbox.images)
 }
 

@@ -123,6 +123,8 @@ fn sandbox(page: &mut Page, config: &Config) {
     page.comment("First host user and group id for jobs, 65536 for each that runs: 65536 to 3000000000.");
     page.comment("Keep it clear of /etc/subuid and /etc/subgid.");
     page.value("id_base", config.sandbox.id_base);
+    page.comment("Processors that no job may use, such as \"0-1,4\"; empty for none.");
+    page.text("reserved_cpus", &config.sandbox.reserved_cpus);
     images(page, &config.sandbox.images);
 }
 

@@ -45,6 +45,7 @@ fn full() -> String {
         [sandbox]
         jailer = "/opt/assay-jailer"
         id_base = 200000
+        reserved_cpus = "0-1"
         [sandbox.images]
         disk_gib = 5
         reserve_mib = 100
@@ -141,6 +142,7 @@ fn every_range_is_checked_and_named() {
         ("[sandbox]\njailer = \"jailer\"", "sandbox.jailer"),
         ("[sandbox]\nid_base = 1000", "sandbox.id_base"),
         ("[sandbox]\nid_base = 4000000000", "sandbox.id_base"),
+        ("[sandbox]\nreserved_cpus = \"two\"", "sandbox.reserved_cpus"),
         ("[sandbox.images]\ndisk_gib = 0", "sandbox.images.disk_gib"),
         ("[sandbox.images]\nreserve_mib = 1", "sandbox.images.reserve_mib"),
         ("[sandbox.images]\nlayer_gib = 0", "sandbox.images.layer_gib"),

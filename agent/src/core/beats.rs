@@ -3,14 +3,15 @@
 use assay_ledger::beat::{Beat, flags};
 use assay_wire::{Domain, Kind, hash};
 
-use super::clock;
 use super::gpus::Gpus;
 use super::node::Node;
+use super::{clock, machine};
 
 /// Adds one beat to the open session's chain; nothing when no session is open.
 ///
 /// A beat that could not be stored was not made: the next one takes its place and its samples.
 pub(super) fn beat(node: &Node) {
+    machine::watch_pressure(node);
     let mut slot = node.session.borrow_mut();
     let Some(session) = slot.as_mut() else { return };
     let gathered = || node.gpus.as_ref().map(Gpus::beat).unwrap_or_default();

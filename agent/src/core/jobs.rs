@@ -122,7 +122,15 @@ pub(super) fn open_sandbox(config: &Config, puller: Puller) -> Result<Sandbox, S
     settings.images = config.sandbox.images.sandbox(Unpacker::Process(own_program()), puller);
     settings.jailer.clone_from(&config.sandbox.jailer);
     settings.id_base = config.sandbox.id_base;
+    settings.reserved_cpus.clone_from(&config.sandbox.reserved_cpus);
     Sandbox::new(settings)
+}
+
+/// Ends what the jobs of a core that died have left. A machine that can run no job says so when one comes.
+pub(super) fn sweep(node: &Node) {
+    if let Err(error) = node.jobs.borrow_mut().sandbox(&node.config) {
+        log::info!("no sandbox: {}", chain(&error));
+    }
 }
 
 /// This very program, also after an update has put another in its place.

@@ -8,9 +8,12 @@ use assay_gpu::GpuIdentity;
 use assay_inventory::host;
 use assay_ledger::ByteVec;
 use assay_ledger::session::{BootLogs, IMA_PCR, ImaQuote, Machine, Simulated};
+use assay_sandbox::cgroup::pressure;
 use assay_wire::{Digest, limits};
 
+use super::node::Node;
 use super::open::{attested_quote, pcr_values};
+use super::status::Severity;
 use super::tpm::{TpmFault, TpmHandle};
 use crate::config::{Boot, Config};
 
@@ -33,6 +36,24 @@ pub(super) enum LogFault {
         /// Why.
         fault: TpmFault,
     },
+}
+
+/// Share of a minute, in hundredths of a percent, from which waiting for memory is worth a word, and
+/// below which it is over.
+const PRESSURE: (u32, u32) = (20_00, 10_00);
+
+/// Tells the owner when the machine, jobs and all, is short of memory.
+pub(super) fn watch_pressure(node: &Node) {
+    const CODE: &str = "machine.memory-pressure";
+    match pressure("memory") {
+        Some(share) if share >= PRESSURE.0 => {
+            let percent = share / 100;
+            let text = format!("programs wait for memory {percent} % of the time: run fewer or smaller jobs");
+            node.raise(CODE, Severity::Warning, text);
+        }
+        Some(share) if share >= PRESSURE.1 => {}
+        _ => node.clear(CODE),
+    }
 }
 
 /// The machine as the kernel describes it.

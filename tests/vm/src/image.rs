@@ -8,10 +8,10 @@ use sha2::{Digest, Sha256};
 use tar::{Builder, EntryType, Header};
 
 /// Bytes of `/blob`, which jobs read from the disk.
-pub const BLOB: usize = 8 << 20;
+pub(crate) const BLOB: usize = 8 << 20;
 
 /// Writes the layout; run on the host.
-pub fn write(dir: &Path, busybox: &Path, bomb: &Path) {
+pub(crate) fn write(dir: &Path, busybox: &Path, bomb: &Path) {
     let layer = layer(&fs::read(busybox).unwrap(), &fs::read(bomb).unwrap());
     let blobs = dir.join("blobs/sha256");
     fs::create_dir_all(&blobs).unwrap();

@@ -6,13 +6,13 @@ use std::time::Instant;
 
 /// Counts and prints checks.
 #[derive(Default)]
-pub struct Tap {
+pub(crate) struct Tap {
     count: u32,
 }
 
 impl Tap {
     /// Runs one check; a panic in it is its failure.
-    pub fn check(&mut self, name: &str, body: impl FnOnce()) {
+    pub(crate) fn check(&mut self, name: &str, body: impl FnOnce()) {
         self.count += 1;
         let began = Instant::now();
         let verdict = match catch_unwind(AssertUnwindSafe(body)) {
@@ -24,7 +24,7 @@ impl Tap {
     }
 
     /// Says how many checks there were: without it, the guest did not finish.
-    pub fn plan(&self) {
+    pub(crate) fn plan(&self) {
         println!("1..{}", self.count);
     }
 }

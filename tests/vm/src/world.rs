@@ -10,12 +10,12 @@ use std::time::Duration;
 use assay_sandbox::{JobFile, JobOutcome, Sandbox, SandboxConfig, SandboxError};
 
 /// Where the sandbox puts its jobs' cgroups when it runs in the root of the hierarchy.
-pub const JOBS: &str = "/sys/fs/cgroup/assay";
+pub(crate) const JOBS: &str = "/sys/fs/cgroup/assay";
 /// First id of jobs.
 const ID_BASE: u32 = 0x7000_0000;
 
 /// A sandbox whose state is on the disk, and which leaves the first processor alone.
-pub fn config(state: &str) -> SandboxConfig {
+pub(crate) fn config(state: &str) -> SandboxConfig {
     SandboxConfig {
         jailer: Some("/assay-jailer".into()),
         reserved_cpus: "0".to_owned(),
@@ -25,7 +25,7 @@ pub fn config(state: &str) -> SandboxConfig {
 }
 
 /// A job of the image; `resources` and `extra` are further lines of their tables.
-pub fn job(script: &str, resources: &str, extra: &str) -> JobFile {
+pub(crate) fn job(script: &str, resources: &str, extra: &str) -> JobFile {
     let text = format!(
         "[job]\nimage = \"oci:/disk/image:test\"\ncommand = [\"/bin/sh\", \"-c\", '''{script}''']\n{extra}\n\
          [job.resources]\n{resources}\n"
@@ -34,12 +34,12 @@ pub fn job(script: &str, resources: &str, extra: &str) -> JobFile {
 }
 
 /// Runs a job to its end.
-pub fn run(sandbox: &Sandbox, job: &JobFile) -> Result<JobOutcome, SandboxError> {
+pub(crate) fn run(sandbox: &Sandbox, job: &JobFile) -> Result<JobOutcome, SandboxError> {
     sandbox.run(job, &[], &AtomicBool::new(false), &|_| {})
 }
 
 /// Starts a job, looks at its cgroup once it has begun, and cancels it.
-pub fn inspect(sandbox: &Sandbox, job: &JobFile, look: impl FnOnce(&Path)) -> JobOutcome {
+pub(crate) fn inspect(sandbox: &Sandbox, job: &JobFile, look: impl FnOnce(&Path)) -> JobOutcome {
     let cancel = AtomicBool::new(false);
     thread::scope(|scope| {
         let running = scope.spawn(|| sandbox.run(job, &[], &cancel, &|_| {}));
@@ -54,23 +54,23 @@ pub fn inspect(sandbox: &Sandbox, job: &JobFile, look: impl FnOnce(&Path)) -> Jo
 }
 
 /// Cgroups of jobs.
-pub fn cgroups() -> Vec<PathBuf> {
+pub(crate) fn cgroups() -> Vec<PathBuf> {
     let entries = fs::read_dir(JOBS).into_iter().flatten().flatten();
     entries.map(|entry| entry.path()).filter(|path| path.is_dir()).collect()
 }
 
 /// A job's cgroup in which the job's own program, not only our first process, runs.
-pub fn inhabited() -> Option<PathBuf> {
+pub(crate) fn inhabited() -> Option<PathBuf> {
     cgroups().into_iter().find(|path| text(&path.join("cgroup.procs")).lines().count() >= 2)
 }
 
 /// A file's text without the last line end; empty where there is none.
-pub fn text(path: &Path) -> String {
+pub(crate) fn text(path: &Path) -> String {
     fs::read_to_string(path).unwrap_or_default().trim_end().to_owned()
 }
 
 /// Tries until there is something, for a minute.
-pub fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
     for _ in 0..6000 {
         if let Some(found) = attempt() {
             return found;
@@ -82,7 +82,7 @@ pub fn eventually<T>(what: &str, mut attempt: impl FnMut() -> Option<T>) -> T {
 
 /// Everything that a job could leave behind.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Residue {
+pub(crate) struct Residue {
     cgroups: Vec<PathBuf>,
     processes: Vec<String>,
     mounts: usize,
@@ -91,7 +91,7 @@ pub struct Residue {
 }
 
 /// What is there now.
-pub fn residue() -> Residue {
+pub(crate) fn residue() -> Residue {
     let processes = fs::read_dir("/proc").unwrap().flatten().map(|entry| entry.path());
     let processes: Vec<PathBuf> = processes.filter(|path| path.join("status").exists()).collect();
     let of_a_job = |path: &PathBuf| {

@@ -20,6 +20,12 @@ pub(crate) fn parse(list: &str) -> Option<BTreeSet<u32>> {
     Some(set)
 }
 
+/// True for a list of processors; the empty one is one.
+#[must_use]
+pub fn is_cpu_list(list: &str) -> bool {
+    parse(list).is_some()
+}
+
 /// The list of a set, in ranges.
 pub(crate) fn render(set: &BTreeSet<u32>) -> String {
     let mut ranges: Vec<(u32, u32)> = Vec::new();

@@ -95,6 +95,15 @@ mod tests {
     }
 
     #[test]
+    fn the_unit_delegates_what_is_needed() {
+        let unit = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../systemd/assay-core.service");
+        let unit = fs::read_to_string(unit).unwrap();
+        let delegated = unit.lines().find_map(|line| line.strip_prefix("Delegate=")).unwrap();
+        let delegated: Vec<String> = delegated.split(' ').map(str::to_owned).collect();
+        assert!(lacking(&delegated, &NEEDED).is_empty(), "{delegated:?}");
+    }
+
+    #[test]
     fn pressure_is_read_in_hundredths() {
         let text = "some avg10=0.00 avg60=12.34 avg300=1.00 total=5\nfull avg10=0.00 avg60=1.00 total=1\n";
         assert_eq!(stalled(text), Some(1234));

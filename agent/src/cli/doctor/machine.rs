@@ -10,6 +10,7 @@ use std::{
 use assay_attester::{Backend, Tpm, TpmError};
 use assay_boot::EventLog;
 use assay_inventory::nvml::GpuStatus;
+use assay_sandbox::cgroup::{Support, support};
 
 use super::{Check, Mark};
 use crate::{
@@ -22,8 +23,6 @@ use crate::{
 const NVIDIA: &str = "0x10de";
 /// A firmware log of a real machine has some 20 to 100 KiB.
 const LOG_BYTES: u64 = 16 << 20;
-/// The controllers that hold a job's limits (cgroup-v2.rst).
-const CONTROLLERS: [&str; 4] = ["cpu", "io", "memory", "pids"];
 
 pub(super) fn tpm(config: &TpmConfig, daemon: Option<&Status>) -> Vec<Check> {
     // A simulator talks to one process at a time, so a running agent answers for it.
@@ -188,24 +187,30 @@ pub(super) fn user_namespaces() -> Check {
 }
 
 pub(super) fn cgroups() -> Check {
-    judge_controllers(fs::read_to_string("/sys/fs/cgroup/cgroup.controllers").as_deref().ok())
+    judge_support(&support())
 }
 
-fn judge_controllers(controllers: Option<&str>) -> Check {
+fn judge_support(support: &Support) -> Check {
     const CODE: &str = "sandbox.cgroups";
     const NEXT: &str =
         "boot with systemd.unified_cgroup_hierarchy=1; until then only jobs with limits = \"rlimit\" run";
-    let Some(there) = controllers else {
-        return Check::new(CODE, Mark::Warning, "no cgroup v2 hierarchy at /sys/fs/cgroup").next(NEXT);
-    };
-    let there: Vec<&str> = there.split_whitespace().collect();
-    let missing: Vec<&str> = CONTROLLERS.into_iter().filter(|name| !there.contains(name)).collect();
-    match missing.is_empty() {
-        true => Check::good(CODE, "cgroup v2 with cpu, io, memory and pids"),
-        false => {
-            Check::new(CODE, Mark::Warning, format!("cgroup v2 lacks {}", missing.join(", "))).next(NEXT)
-        }
+    let list = |names: &[&str]| if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
+    if support.mount.is_none() {
+        return Check::new(CODE, Mark::Warning, "no cgroup v2 hierarchy is mounted").next(NEXT);
     }
+    let there = list(&support.present);
+    if !support.missing.is_empty() {
+        let text = format!("cgroup v2 with {there} lacks {}", list(&support.missing));
+        return Check::new(CODE, Mark::Warning, text).next(NEXT);
+    }
+    let mut text = format!("cgroup v2 with {there}");
+    if !support.absent.is_empty() {
+        text.push_str(&format!("; without {}", list(&support.absent)));
+    }
+    if !support.pressure {
+        text.push_str("; the kernel counts no stalls (psi=1)");
+    }
+    Check::good(CODE, text)
 }
 
 #[cfg(test)]
@@ -248,11 +253,26 @@ mod tests {
 
     #[test]
     fn all_controllers_must_be_there() {
-        assert_eq!(judge_controllers(Some("cpuset cpu io memory hugetlb pids rdma\n")).mark, Mark::Good);
-        let some = judge_controllers(Some("cpu memory\n"));
-        assert!(some.mark == Mark::Warning && some.text.ends_with("io, pids"));
-        assert_eq!(judge_controllers(Some("")).mark, Mark::Warning);
-        assert_eq!(judge_controllers(None).mark, Mark::Warning);
+        let all = Support {
+            mount: Some("/sys/fs/cgroup".into()),
+            present: vec!["cpu", "cpuset", "io", "memory", "pids"],
+            pressure: true,
+            ..Support::default()
+        };
+        let check = judge_support(&all);
+        assert_eq!(
+            (check.mark, check.text.as_str()),
+            (Mark::Good, "cgroup v2 with cpu, cpuset, io, memory, pids")
+        );
+        let check = judge_support(&Support { absent: vec!["misc"], pressure: false, ..all.clone() });
+        assert!(
+            check.mark == Mark::Good
+                && check.text.ends_with("; without misc; the kernel counts no stalls (psi=1)")
+        );
+        let some = Support { present: vec!["cpu"], missing: vec!["io", "pids"], ..all.clone() };
+        let check = judge_support(&some);
+        assert!(check.mark == Mark::Warning && check.text == "cgroup v2 with cpu lacks io, pids");
+        assert_eq!(judge_support(&Support { mount: None, ..some }).mark, Mark::Warning);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use assay_sandbox::{Exit, Sandbox};
 use crate::tap::Tap;
 use crate::world::{cgroups, config, eventually, inhabited, inspect, job, residue, run, text};
 
-pub fn all(tap: &mut Tap, sandbox: &Sandbox) {
+pub(crate) fn all(tap: &mut Tap, sandbox: &Sandbox) {
     tap.check("a frozen job is ended", || frozen(sandbox));
     tap.check("daemons end with their job", || daemons(sandbox));
     tap.check("a killed supervisor's job is ended by the next one", killed_supervisor);
@@ -34,7 +34,7 @@ fn daemons(sandbox: &Sandbox) {
 }
 
 /// Runs a job until this process is killed.
-pub fn supervise() {
+pub(crate) fn supervise() {
     let sandbox = Sandbox::new(config("orphaned")).unwrap();
     run(&sandbox, &job("setsid sleep 1000 & sleep 1000", "", "")).unwrap();
 }

@@ -13,7 +13,7 @@ use crate::world::{config, inspect, job, run, text};
 
 const SMALL: &str = "cpu = \"500m\"\nmemory = \"64Mi\"\ndisk = \"4Mi\"\npids = 16";
 
-pub fn all(tap: &mut Tap, sandbox: &Sandbox) {
+pub(crate) fn all(tap: &mut Tap, sandbox: &Sandbox) {
     tap.check("limits are in force before the job is", || before_birth(sandbox));
     tap.check("a memory bomb ends as out of memory, and the whole job with it", || memory(sandbox));
     tap.check("the kernel refuses processes beyond the limit, and counts it", || processes(sandbox));
@@ -73,8 +73,8 @@ fn memory(sandbox: &Sandbox) {
     let done = run(sandbox, &job("setsid sleep 1000 & bomb memory; echo survived", SMALL, "")).unwrap();
     assert_eq!(done.exit, Exit::OutOfMemory, "{done:?}");
     assert_eq!(done.stdout.tail, "");
-    // Our first process, the shell, the daemon and the bomb.
-    assert!(done.usage.oom_kills >= 4, "{:?}", done.usage);
+    // Of our first process, the shell, the daemon and the bomb, some may be dead before their turn.
+    assert!(done.usage.oom_kills >= 2, "{:?}", done.usage);
     let peak = done.usage.max_rss_kib;
     assert!((48 << 10..=64 << 10).contains(&peak), "peak {peak} KiB");
     assert_eq!(swapped_out(), before);

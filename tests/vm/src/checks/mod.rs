@@ -1,8 +1,8 @@
 //! The checks, in their order.
 
-pub mod ends;
-pub mod limits;
-pub mod places;
+pub(crate) mod ends;
+pub(crate) mod limits;
+pub(crate) mod places;
 
 use assay_sandbox::Sandbox;
 
@@ -10,7 +10,7 @@ use crate::tap::Tap;
 use crate::world::{config, job, residue, run};
 
 /// Runs all of them.
-pub fn all() {
+pub(crate) fn all() {
     let mut tap = Tap::default();
     let sandbox = Sandbox::new(config("state")).unwrap();
     tap.check("a job runs", || {

@@ -11,14 +11,14 @@ use rustix::fs::{XattrFlags, setxattr};
 use crate::tap::Tap;
 use crate::world::{config, job, run, text};
 
-pub fn support(tap: &mut Tap) {
+pub(crate) fn support(tap: &mut Tap) {
     tap.check("this kernel has every controller and counts stalls", || {
         let support = kernel_support();
         assert!(support.missing.is_empty() && support.absent.is_empty() && support.pressure, "{support:?}");
     });
 }
 
-pub fn all(tap: &mut Tap) {
+pub(crate) fn all(tap: &mut Tap) {
     tap.check("a delegated cgroup is divided into core and jobs", delegated);
     tap.check("a cgroup that nobody delegated is not touched", undelegated);
     tap.check("missing controllers are named", missing);
@@ -31,7 +31,7 @@ fn start_in(unit: &Path) -> Output {
 }
 
 /// Runs a job and says where that left this process.
-pub fn in_a_unit() {
+pub(crate) fn in_a_unit() {
     let sandbox = Sandbox::new(config("unit")).unwrap();
     match run(&sandbox, &job("true", "", "")) {
         Ok(done) => println!("{:?} in {}", done.exit, text(Path::new("/proc/self/cgroup"))),
