@@ -4,10 +4,11 @@
 //! Places inside are made component by component, through no link.
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
 
 use rustix::fs::{
     AtFlags, CWD, FileType, Gid, Mode, OFlags, ResolveFlags, Uid, chownat, fchown, fstat, mkdirat, openat,
-    openat2,
+    openat2, statat,
 };
 use rustix::io::Errno;
 use rustix::mount::{MountAttrFlags, open_tree};
@@ -32,6 +33,9 @@ pub(crate) fn open(plan: &Plan, map: Option<BorrowedFd<'_>>) -> Result<Vec<Owned
         if !matches!(kind, FileType::Directory | FileType::RegularFile) {
             return Err(Refusal::rule(Stage::Bind, "neither a file nor a directory"));
         }
+        if bind.writable && !is_private(&bind.source).map_err(refuse)? {
+            return Err(Refusal::rule(Stage::Bind, "writable, and open to others of the host"));
+        }
         let mount = open_tree(&source, "", clone_flags()).map_err(refuse)?;
         let mut attributes = READ_ONLY;
         if bind.writable {
@@ -44,6 +48,19 @@ pub(crate) fn open(plan: &Plan, map: Option<BorrowedFd<'_>>) -> Result<Vec<Owned
         Ok(mount)
     };
     plan.binds.iter().map(open).collect()
+}
+
+/// True if a directory above the path is closed to everybody but the caller.
+/// What a job writes belongs on disk to the id that the job has inside: its
+/// root's programs with the set-user-id bit must be out of everybody's reach.
+fn is_private(path: &Path) -> rustix::io::Result<bool> {
+    for above in path.ancestors().skip(1) {
+        let stat = statat(CWD, above, AtFlags::SYMLINK_NOFOLLOW)?;
+        if stat.st_uid == rustix::process::geteuid().as_raw() && stat.st_mode & 0o077 == 0 {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
 /// A file system in memory with the plan's secrets, for the job alone; nothing if there are none.

@@ -68,10 +68,8 @@ fn confine(
     rustix::process::setsid().map_err(|e| Refusal::new(Stage::Ids, "new session", e))?;
     name_and_network(plan)?;
     let root = root::build(plan, mounts)?;
-    wire::send_scratch(status, root.scratch.as_fd())
-        .map_err(|e| Refusal::new(Stage::Scratch, "hand over the writable layer", e))?;
     let time_namespace = walls::zero_clocks(|offsets| root.write_clock_offsets(offsets))?;
-    root.enter(plan)?;
+    let scratch = root.enter(plan)?;
     install_stdio(stdout, stderr)?;
     if plan.keeps(Wall::Rlimits) {
         walls::limit_resources(&plan.rlimits)?;
@@ -88,8 +86,8 @@ fn confine(
     if plan.keeps(Wall::Seccomp) {
         sys::install_filter(filter).map_err(|e| Refusal::new(Stage::Seccomp, "install the filter", e))?;
     }
-    wire::send_confined(status, landlock_abi, time_namespace);
-    Ok(())
+    wire::send_confined(status, scratch.as_fd(), landlock_abi, time_namespace)
+        .map_err(|e| Refusal::new(Stage::Scratch, "hand over the writable layer", e))
 }
 
 fn name_and_network(plan: &Plan) -> Result<(), Refusal> {

@@ -82,7 +82,8 @@ pub struct Bind {
     pub source: PathBuf,
     /// Where the job sees it: a plain absolute path outside of /dev, /proc and /sys.
     pub target: String,
-    /// False: read-only. Either way no set-user-id program and no device works in it.
+    /// False: read-only. True: the source must lie below a directory that is closed to others, because
+    /// what the job writes belongs on disk to the ids that it has inside. Either way no set-user-id program and no device works in it.
     pub writable: bool,
 }
 

@@ -43,7 +43,7 @@ pub(crate) struct Root {
     /// The new `/proc`, detached or attached.
     proc: OwnedFd,
     /// The writable layer's mount; `upper` in it holds what the job wrote.
-    pub(crate) scratch: OwnedFd,
+    scratch: OwnedFd,
 }
 
 pub(crate) fn refuse(stage: Stage, what: &str) -> impl FnOnce(Errno) -> Refusal {
@@ -83,21 +83,22 @@ pub(crate) fn build(plan: &Plan, mut mounts: Vec<OwnedFd>) -> Result<Root, Refus
 }
 
 impl Root {
-    /// Makes the tree the root directory and lets go of the host's.
-    pub(crate) fn enter(self, plan: &Plan) -> Result<(), Refusal> {
+    /// Makes the tree the root directory, lets go of the host's, and gives the writable layer back.
+    pub(crate) fn enter(self, plan: &Plan) -> Result<OwnedFd, Refusal> {
         rustix::process::fchdir(&self.root).map_err(refuse(Stage::Pivot, "enter the new root"))?;
         rustix::process::pivot_root(".", ".").map_err(refuse(Stage::Pivot, "pivot_root"))?;
-        // The old root now lies on top of the new one; its going takes every
-        // host mount and the staging area along.
-        if !plan.keeps(Wall::OldRoot) {
-            return rustix::process::chdir("/").map_err(refuse(Stage::Pivot, "enter /"));
+        if plan.keeps(Wall::OldRoot) {
+            // The old root now lies on top of the new one; its going takes every
+            // host mount and the staging area along.
+            unmount(".", UnmountFlags::DETACH).map_err(refuse(Stage::Pivot, "detach the old root"))?;
         }
-        unmount(".", UnmountFlags::DETACH).map_err(refuse(Stage::Pivot, "detach the old root"))?;
         rustix::process::chdir("/").map_err(refuse(Stage::Pivot, "enter /"))?;
-        is_top().map_err(refuse(Stage::Pivot, "look above /")).and_then(|top| match top {
-            true => Ok(()),
-            false => Err(Refusal::rule(Stage::Pivot, "the old root is still above the new one")),
-        })
+        match is_top().map_err(refuse(Stage::Pivot, "look above /"))? {
+            false if plan.keeps(Wall::OldRoot) => {
+                Err(Refusal::rule(Stage::Pivot, "the old root is still above the new one"))
+            }
+            _ => Ok(self.scratch),
+        }
     }
 
     /// Writes the clock offsets of the next time namespace.

@@ -60,7 +60,8 @@ pub(crate) fn run(plan: &Plan, control: BorrowedFd<'_>) -> Result<Report, Refusa
     }
     let watched = job.watch(control).inspect_err(|_| job.kill());
     let died_by = job.reap();
-    watched.map(|()| job.report(died_by, began))
+    watched.and_then(|()| job.drain())?;
+    Ok(job.report(died_by, began))
 }
 
 fn start(plan: &Plan, began: Instant) -> Result<Job, Refusal> {
@@ -165,10 +166,9 @@ impl Job {
         self.kill();
     }
 
-    /// Serves the job's descriptors until all of its processes are gone.
+    /// Serves the job's descriptors until its first process has said how it ended, or can no more.
     fn watch(&mut self, control: BorrowedFd<'_>) -> Result<(), Refusal> {
-        let mut scratch_sent = false;
-        while self.status.is_some() || self.stdout.pipe().is_some() || self.stderr.pipe().is_some() {
+        while self.status.is_some() {
             let ready = self.wait(control).map_err(|e| Refusal::new(Stage::Watch, "poll", e))?;
             if ready.control && self.end.is_none() {
                 self.end_with(End::Cancelled);
@@ -177,7 +177,7 @@ impl Job {
                 self.end_with(End::TimedOut);
             }
             if ready.status {
-                self.hear(control, &mut scratch_sent);
+                self.hear(control);
             }
             for (log, is_ready) in [(&mut self.stdout, ready.stdout), (&mut self.stderr, ready.stderr)] {
                 if is_ready {
@@ -217,17 +217,11 @@ impl Job {
     }
 
     /// Takes one message of the job's first process.
-    fn hear(&mut self, control: BorrowedFd<'_>, scratch_sent: &mut bool) {
+    fn hear(&mut self, control: BorrowedFd<'_>) {
         let Some(status) = &self.status else { return };
         match wire::receive_message(status.as_fd()) {
-            Ok(Message::Scratch(fd)) if !*scratch_sent => {
-                *scratch_sent = true;
-                if wire::send(control, b"S", &[fd.as_fd()]).is_err() {
-                    self.end_with(End::Cancelled);
-                }
-            }
-            Ok(Message::Confined { landlock_abi, time_namespace }) => {
-                self.walls.get_or_insert_with(|| Walls {
+            Ok(Message::Confined { scratch, landlock_abi, time_namespace }) if self.walls.is_none() => {
+                self.walls = Some(Walls {
                     seccomp_sha256: filter::digest(&self.filter),
                     seccomp_instructions: u32::try_from(self.filter.len()).unwrap_or(u32::MAX),
                     landlock_abi,
@@ -235,9 +229,15 @@ impl Job {
                     cgroup_kill: self.cgroup.is_some(),
                     time_namespace,
                 });
+                if wire::send(control, b"S", &[scratch.as_fd()]).is_err() {
+                    self.end_with(End::Cancelled);
+                }
             }
             Ok(Message::Ended(raw)) => {
                 self.end.get_or_insert_with(|| end_of(raw));
+                // It has nothing more to do, and everybody else dies with it.
+                self.kill_first();
+                self.status = None;
             }
             Ok(Message::Refused(refusal)) => {
                 self.end.get_or_insert(End::Refused(refusal));
@@ -264,6 +264,22 @@ impl Job {
                 _ => return None,
             }
         }
+    }
+
+    /// Reads what is left in the pipes, once nobody is left to write.
+    fn drain(&mut self) -> Result<(), Refusal> {
+        for log in [&mut self.stdout, &mut self.stderr] {
+            while let Some(pipe) = log.pipe() {
+                let mut polled = [PollFd::new(pipe, PollFlags::POLLIN)];
+                match poll(&mut polled, PollTimeout::ZERO) {
+                    Err(PollErrno::EINTR) => {}
+                    Err(e) => return Err(Refusal::new(Stage::Watch, "poll", e)),
+                    Ok(0) => break,
+                    Ok(_) => log.pump().map_err(|e| Refusal::new(Stage::Watch, "log", e))?,
+                }
+            }
+        }
+        Ok(())
     }
 
     fn report(self, died_by: Option<i32>, began: Instant) -> Report {

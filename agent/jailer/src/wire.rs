@@ -24,10 +24,13 @@ const FDS_MAX: usize = LAYERS_MAX + BINDS_MAX;
 
 /// What the job's first process tells the outer one.
 pub(crate) enum Message {
-    /// The writable layer exists; its descriptor comes along.
-    Scratch(OwnedFd),
     /// All walls are up, Landlock at this ABI, the clocks in a namespace of their own or not.
-    Confined { landlock_abi: u32, time_namespace: bool },
+    Confined {
+        /// The writable layer.
+        scratch: OwnedFd,
+        landlock_abi: u32,
+        time_namespace: bool,
+    },
     /// The job's program ended with this status of `wait(2)`.
     Ended(i32),
     /// The job's program will not run.
@@ -88,17 +91,16 @@ pub(crate) fn send_ended(socket: BorrowedFd<'_>, status: i32) {
     let _ = send(socket, &bytes, &[]);
 }
 
-/// Hands the writable layer to the outer process.
-pub(crate) fn send_scratch(socket: BorrowedFd<'_>, scratch: BorrowedFd<'_>) -> rustix::io::Result<()> {
-    send(socket, b"S", &[scratch])
-}
-
-/// Tells the outer process that all walls are up.
-pub(crate) fn send_confined(socket: BorrowedFd<'_>, landlock_abi: u32, time_namespace: bool) {
+/// Tells the outer process that all walls are up, and hands it the writable layer.
+pub(crate) fn send_confined(
+    socket: BorrowedFd<'_>,
+    scratch: BorrowedFd<'_>,
+    landlock_abi: u32,
+    time_namespace: bool,
+) -> rustix::io::Result<()> {
     let mut bytes = vec![b'W', u8::from(time_namespace)];
     bytes.extend(landlock_abi.to_le_bytes());
-    // If the outer process is gone, this one is about to be.
-    let _ = send(socket, &bytes, &[]);
+    send(socket, &bytes, &[scratch])
 }
 
 /// True while the other end is open and silent, which is all it should be.
@@ -112,11 +114,11 @@ pub(crate) fn receive_message(socket: BorrowedFd<'_>) -> rustix::io::Result<Mess
     let (bytes, mut fds) = receive(socket)?;
     match (bytes.split_first(), fds.pop()) {
         (None, _) => Ok(Message::Gone),
-        (Some((b'S', [])), Some(fd)) => Ok(Message::Scratch(fd)),
         (Some((b'X', rest)), None) => {
             Ok(Message::Ended(i32::from_le_bytes(rest.try_into().map_err(|_| Errno::BADMSG)?)))
         }
-        (Some((b'W', [time, abi @ ..])), None) => Ok(Message::Confined {
+        (Some((b'W', [time, abi @ ..])), Some(scratch)) => Ok(Message::Confined {
+            scratch,
             landlock_abi: u32::from_le_bytes(abi.try_into().map_err(|_| Errno::BADMSG)?),
             time_namespace: *time == 1,
         }),

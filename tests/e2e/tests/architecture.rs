@@ -40,8 +40,12 @@ const BANNED: [&str; 14] = [
 /// What a library's source may not name outside its tests.
 const IMPURE: [&str; 6] = ["std::fs", "std::net", "std::env", "std::process", "SystemTime", "Instant::now"];
 /// Where unsafe code may live.
-const UNSAFE: [&str; 3] =
-    ["agent/jailer/src/sys.rs", "agent/inventory/src/nvml/raw.rs", "tests/nvml-sim/src/"];
+const UNSAFE: [&str; 4] = [
+    "agent/jailer/src/sys.rs",
+    "agent/jailer/src/probe/",
+    "agent/inventory/src/nvml/raw.rs",
+    "tests/nvml-sim/src/",
+];
 /// Below which folder nothing of the other may be reached: from, to.
 const ARROWS: [(&str, &str); 3] = [("attestation", "agent"), ("attestation", "tests"), ("agent", "tests")];
 
@@ -259,7 +263,7 @@ fn has_unsafe(source: &str) -> bool {
 }
 
 #[test]
-fn unsafe_code_lives_in_three_places() {
+fn unsafe_code_lives_in_four_places() {
     let files: Vec<_> = ["agent", "attestation", "tests"].into_iter().flat_map(sources).collect();
     let holds = files.iter().filter(|(_, source)| has_unsafe(source)).map(|(name, _)| name.as_str());
     let elsewhere: Vec<_> =

@@ -43,7 +43,7 @@ fn image_links_lead_nowhere() {
         assert_eq!(stage(&cell.run(&plan)), Some(Stage::Output));
         let mut plan = cell.script("true");
         let source = trap.path().canonicalize().unwrap();
-        plan.binds = vec![Bind { source, target: "/in/here".into(), writable: true }];
+        plan.binds = vec![Bind { source, target: "/in/here".into(), writable: false }];
         assert_eq!(stage(&cell.run(&plan)), Some(Stage::BindPoint));
         let mut plan = cell.script("true");
         plan.secrets = vec![Secret { name: "key".into(), value_hex: "00".into() }];
@@ -231,7 +231,10 @@ fn one_job_leaves_nothing_to_the_next() {
 #[test]
 fn inputs_are_read_only_and_checkpoints_are_the_jobs() {
     let Some(cell) = Cell::new() else { return };
-    let (input, kept) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (input, private) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    fs::set_permissions(private.path(), PermissionsExt::from_mode(0o700)).unwrap();
+    let kept = private.path().join("kept");
+    fs::create_dir(&kept).unwrap();
     fs::write(input.path().join("data"), "data").unwrap();
     let file = input.path().join("data").canonicalize().unwrap();
     let mut plan = cell.script(
@@ -244,25 +247,22 @@ fn inputs_are_read_only_and_checkpoints_are_the_jobs() {
         target: target.into(),
         writable,
     };
-    plan.binds = vec![
-        bind(input.path(), "/in", false),
-        bind(&file, "/single", false),
-        bind(kept.path(), "/keep", true),
-    ];
+    plan.binds =
+        vec![bind(input.path(), "/in", false), bind(&file, "/single", false), bind(&kept, "/keep", true)];
     let done = cell.run(&plan);
     assert!(done.stdout.starts_with("datadata1000:1000\n"), "{done:?}");
     assert!(done.stdout.contains("nosuid,nodev"), "{done:?}");
     assert_eq!(done.stderr.matches("Read-only").count(), 3, "{done:?}");
     assert_eq!(fs::read(input.path().join("data")).unwrap(), b"data");
     // On disk, the job's root is owner 0 and so its user 1000 is 1000: no id of the range stays.
-    let meta = kept.path().join("file").metadata().unwrap();
+    let meta = kept.join("file").metadata().unwrap();
     assert_eq!(
-        (meta.uid(), meta.gid(), fs::read(kept.path().join("file")).unwrap()),
+        (meta.uid(), meta.gid(), fs::read(kept.join("file")).unwrap()),
         (1000, 1000, b"kept\n".into())
     );
     // A second run finds what the first one kept, as another user of another range.
     let mut plan = cell.script("cat /keep/file");
-    plan.binds = vec![bind(kept.path(), "/keep", true)];
+    plan.binds = vec![bind(&kept, "/keep", true)];
     assert_eq!(cell.run(&plan).stdout, "kept\n");
 }
 
@@ -281,6 +281,19 @@ fn a_bind_is_opened_through_no_link() {
     let mut plan = cell.script("true");
     plan.binds = vec![Bind { source: "/dev/null".into(), target: "/in".into(), writable: false }];
     assert_eq!(stage(&cell.run(&plan)), Some(Stage::Bind));
+}
+
+#[test]
+fn a_set_user_id_program_in_a_checkpoint_is_out_of_reach() {
+    let Some(cell) = Cell::new() else { return };
+    // Everybody may pass through the directory above: the job's root would leave a program of root's there.
+    let open = trap();
+    let kept = open.path().canonicalize().unwrap().join("kept");
+    fs::create_dir(&kept).unwrap();
+    let mut plan = cell.script("cp /bin/busybox /keep/suid; chmod 4755 /keep/suid");
+    plan.binds = vec![Bind { source: kept.clone(), target: "/keep".into(), writable: true }];
+    assert_eq!(stage(&cell.run(&plan)), Some(Stage::Bind));
+    assert_eq!(fs::read_dir(&kept).unwrap().count(), 0);
 }
 
 #[test]
