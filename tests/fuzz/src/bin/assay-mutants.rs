@@ -92,7 +92,11 @@ fn run(package: &Package) -> Result<Survived, String> {
     for tests in &package.tests {
         command.args(["--test-package", tests]);
     }
-    command.arg("--output").arg(&out).arg("--").args(&package.arguments);
+    // For building too: what is not run is not built.
+    for argument in &package.arguments {
+        command.arg(format!("--cargo-arg={argument}"));
+    }
+    command.arg("--output").arg(&out);
     // Without debug information a mutant builds in half the time.
     command.env("CARGO_PROFILE_DEV_DEBUG", "0").env("CARGO_PROFILE_TEST_DEBUG", "0");
     let status = command.status().map_err(|error| format!("cargo mutants: {error}"))?;
