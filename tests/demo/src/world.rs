@@ -26,7 +26,7 @@ const REAL_TPM: &str = "/dev/tpmrm0";
 const REAL_NVML: &str = "/proc/driver/nvidia/version";
 const FIRMWARE_LOG: &str = "/sys/kernel/security/tpm0/binary_bios_measurements";
 /// Of the state in a demo's directory; rises when records of before don't read back.
-const FORMAT: &str = "2\n";
+const FORMAT: &str = "3\n";
 const POLL: Duration = Duration::from_millis(50);
 
 /// How quickly a world lives.
