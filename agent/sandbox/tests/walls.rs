@@ -224,5 +224,5 @@ fn the_environment_is_the_jobs_own() {
     let mut lines: Vec<_> =
         done.stdout.tail.lines().filter(|l| !l.starts_with("SHLVL=") && !l.starts_with("PWD=")).collect();
     lines.sort_unstable();
-    assert_eq!(lines, ["/", "B=1", "IMAGE=no", "PATH=/bin", "job"]);
+    assert_eq!(lines, ["/", "ASSAY_RESTART=0", "B=1", "IMAGE=no", "PATH=/bin", "job"]);
 }

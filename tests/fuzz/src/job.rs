@@ -1,7 +1,23 @@
-//! What a tenant writes.
+//! What a tenant writes, and what the jailer is told because of it.
 
+use assay_jailer::plan::Plan;
 use assay_job::JobFile;
 use assay_job::file::Restart;
+
+/// A jailer's plan: what is taken breaks no rule of its own and says the same when it is written again.
+pub fn plan(data: &[u8]) {
+    let Ok(plan) = serde_json::from_slice::<Plan>(data) else { return };
+    let again = serde_json::to_vec(&plan).unwrap();
+    assert_eq!(serde_json::from_slice::<Plan>(&again).unwrap(), plan);
+    if plan.validate().is_ok() {
+        assert!(!plan.argv.is_empty() && plan.cwd.starts_with('/') && plan.timeout_ms > 0);
+        let texts = plan.argv.iter().chain(&plan.env).chain([&plan.cwd]).chain(&plan.outputs);
+        assert!(texts.chain(plan.binds.iter().map(|bind| &bind.target)).all(|text| !text.contains('\0')));
+        assert!(
+            plan.secrets.iter().all(|secret| !secret.name.contains('/') && !secret.name.starts_with('.'))
+        );
+    }
+}
 
 /// A job file: what is read is within its ranges, and means the same in JSON as in TOML.
 pub fn job(data: &[u8]) {

@@ -42,7 +42,7 @@ pub use cpu::thread_time;
 pub use enrolment::enrolment;
 pub use files::{policy, state, trust};
 pub use images::{image, layer, registry_ref};
-pub use job::job;
+pub use job::{job, plan};
 pub use mutate::mutations;
 pub use references::{corim, release};
 pub use seeds::{corpus_dir, data, seeds};
@@ -68,6 +68,7 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("job", job),
     ("layer", layer),
     ("message", message),
+    ("plan", plan),
     ("platform_certificate", platform_certificate),
     ("policy", policy),
     ("registry_ref", registry_ref),

@@ -22,6 +22,13 @@ use crate::{Arrival, MESSAGES, World, world};
 /// The longest file of the data folder that is a seed, in bytes; longer ones only slow mutations down.
 const LONGEST: usize = 512 << 10;
 
+/// A plan with every field in use.
+const PLAN: &str = r#"{"version":2,"supervisor":1,"layers":["/layer"],"ids":{"range":{"base":1879048192}},"uid":0,"gid":0,
+"argv":["/bin/true"],"env":["A=1"],"cwd":"/","hostname":"job","outputs":["/out"],"scratch_bytes":1048576,"scratch_inodes":1024,
+"timeout_ms":1000,"logs":{"stdout":"/o","stderr":"/e","limit_bytes":1024},"rlimits":{"processes":8,"open_files":64,
+"file_bytes":1048576,"cpu_seconds":2,"data_bytes":null,"address_space_bytes":1073741824},"cgroup":"/sys/fs/cgroup/job",
+"binds":[{"source":"/in","target":"/in","writable":false}],"secrets":[{"name":"key","value_hex":"00ff"}]}"#;
+
 /// Job files with every key, in both forms.
 const JOBS: [&str; 2] = [
     r#"[job]
@@ -88,6 +95,7 @@ fn made(target: &str, world: &World) -> Vec<Vec<u8>> {
             let further = [(Arrival::Firmware, log), (Arrival::Userspace, vec![]), (Arrival::Ima, vec![])];
             arrivals.into_iter().chain(further).map(|(arrival, bytes)| arriving(arrival, &bytes)).collect()
         }
+        "plan" => vec![PLAN.as_bytes().to_vec()],
         "job" => JOBS.map(|text| text.as_bytes().to_vec()).into(),
         "image" => images(),
         "layer" => layers(),

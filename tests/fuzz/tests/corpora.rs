@@ -60,6 +60,13 @@ fn every_target_is_a_libfuzzer_binary_and_nothing_else_is() {
     assert_eq!(fs::read_dir(folder.join("fuzz_targets")).unwrap().count(), TARGETS.len());
 }
 
+#[test]
+fn a_plan_to_mutate_is_a_good_one() {
+    let seeds = seeds("plan");
+    let plan: assay_jailer::plan::Plan = serde_json::from_slice(&seeds[0]).unwrap();
+    plan.validate().unwrap();
+}
+
 macro_rules! targets {
     ($($name:ident),* $(,)?) => {
         $(#[test]
@@ -87,8 +94,10 @@ targets!(
     evidence,
     ima,
     image,
+    job,
     layer,
     message,
+    plan,
     platform_certificate,
     policy,
     registry_ref,

@@ -12,9 +12,9 @@ static MEMORY: PeakAlloc = PeakAlloc;
 
 /// What a function may hold at once for an input of this many bytes: copies, decoded values,
 /// encodings to compare with. A short item may decode to a value of many bytes, but there are no more
-/// of them than [`limits::ITEMS`].
+/// of them than [`limits::ITEMS`], and TOML's parser keeps some eighty bytes for each of a text of brackets.
 fn limit(len: usize) -> usize {
-    (64 << 10) + (64 * len).min((12 << 20) + 8 * len)
+    (64 << 10) + (96 * len).min((12 << 20) + 8 * len)
 }
 
 /// Bytes held at the worst moment of `work` beyond what was held before it.
