@@ -47,11 +47,10 @@ w dd if=/dev/mem of=/dev/null count=1
 w sh -c 'echo 1 > /proc/sys/kernel/sysrq'
 w sh -c 'echo x > /sys/kernel/uevent_helper'
 w sh -c 'cat /proc/1/environ | grep .'
-w kill -9 -1 -2 -3
 exit $n",
         timeout: "20s",
         ends: |state| state == "exit 0",
-        shows: "9 ways tried: mounts, devices, host name, network, memory, kernel settings, other processes; none worked",
+        shows: "8 ways tried: mounts, devices, host name, network, memory, kernel settings, other processes; none worked",
     },
 ];
 
