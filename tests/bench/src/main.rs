@@ -10,6 +10,7 @@ mod ima;
 mod latency;
 mod overhead;
 mod processes;
+mod pull;
 mod wasm;
 
 use std::error::Error;
@@ -42,6 +43,7 @@ fn measure(is_asked: impl Fn(&str) -> bool) -> Result<(), Box<dyn Error>> {
         let jailer = assay_sandbox::sandbox::find_jailer()?;
         latency::spawn_to_exit(&jailer)?;
         overhead::cpu_bound(&jailer)?;
+        pull::pull_and_unpack(&jailer.with_file_name("assay-agent"))?;
     }
     if is_asked("--processes") {
         processes::footprint()?;
