@@ -274,6 +274,21 @@ fn a_layer_that_an_image_has_twice_is_used_once_where_it_is_last() {
 }
 
 #[test]
+fn an_image_with_a_repeated_layer_starts() {
+    if !common::can_run() {
+        return;
+    }
+    let (empty, one, two) = (
+        LayerTar::new().bytes(),
+        LayerTar::new().file("f", b"1").file("g", b"g").bytes(),
+        LayerTar::new().file("f", b"2").file(".wh.g", b"").bytes(),
+    );
+    let layers = vec![common::busybox().bytes(), empty.clone(), one.clone(), empty.clone(), two, one, empty];
+    let done = common::Bench::with_image(&ImageBuilder::new(layers)).run("cat /f /g");
+    assert_eq!(done.stdout.tail, "1g", "{}", done.stderr.tail);
+}
+
+#[test]
 fn the_disks_reserve_is_left_alone() {
     let (cache, layout) = (tempfile::tempdir().unwrap(), image_of(1, 1));
     let unpack = UnpackLimits { reserve_bytes: 1 << 60, ..UnpackLimits::default() };
