@@ -16,15 +16,23 @@ mod client;
 mod connect;
 mod credentials;
 mod fault;
+mod neighbours;
 mod policy;
 mod url;
 
 use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, BufWriter, Read as _, Write};
 use std::os::fd::AsFd as _;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use assay_sandbox::pull::{FRAME_MAX, Failure, Item, REQUEST_MAX, Request, frame};
 use assay_sandbox::registry_ref::parse_digest;
+use nix::errno::Errno;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use tokio::runtime::Runtime;
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
 use self::client::Client;
 use self::fault::Fault;
@@ -48,28 +56,60 @@ pub enum ServeError {
     Request(#[source] serde_json::Error),
 }
 
-/// Answers requests on standard input until it ends.
+/// Answers requests on standard input until it ends or nobody reads the answers.
 ///
 /// # Errors
 /// [`ServeError`]; what a registry does wrong is an answer and no error.
 pub fn serve(settings: &ImageSettings) -> Result<(), ServeError> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(ServeError::Start)?;
+    let served = serve_on(&runtime, settings);
+    // A name that is being looked up must not hold us.
+    runtime.shutdown_background();
+    served
+}
+
+fn serve_on(runtime: &Runtime, settings: &ImageSettings) -> Result<(), ServeError> {
     let open = |fd: io::Result<std::os::fd::OwnedFd>| fd.map(File::from).map_err(ServeError::Talk);
     let mut input = BufReader::new(open(io::stdin().as_fd().try_clone_to_owned())?);
     let output = open(io::stdout().as_fd().try_clone_to_owned())?;
+    let gone = hang_up(&output).map_err(ServeError::Talk)?;
     let mut answers = Answers(BufWriter::with_capacity(GATHER, output));
     let mut client = Client::new(settings);
+    let (start, limit) = (Instant::now(), Duration::from_secs(settings.minutes.saturating_mul(60)));
     while let Some(request) = read_request(&mut input)? {
-        let answered = runtime.block_on(answer(&mut client, &request, &mut answers));
+        let answered = runtime.block_on(async {
+            let left = limit.saturating_sub(start.elapsed());
+            tokio::select! {
+                answered = timeout(left, answer(&mut client, &request, &mut answers)) => Some(answered),
+                () = gone.notified() => None,
+            }
+        });
         match answered {
-            Ok(()) => answers.end(),
-            Err(Fault::Write(error)) => Err(error),
-            Err(fault) => answers.fail(&fault),
+            None => return Ok(()),
+            Some(Ok(Ok(()))) => answers.end(),
+            Some(Ok(Err(Fault::Write(error)))) => Err(error),
+            Some(Ok(Err(fault))) => answers.fail(&fault),
+            Some(Err(_)) => answers.fail(&Fault::Late),
         }
         .map_err(ServeError::Talk)?;
     }
     Ok(())
+}
+
+/// Says when nobody reads any more. A registry may let us wait with nothing to write, and
+/// only who writes is told otherwise.
+fn hang_up(output: &File) -> io::Result<Arc<Notify>> {
+    let output = output.try_clone()?;
+    let gone = Arc::new(Notify::new());
+    let tell = Arc::clone(&gone);
+    std::thread::Builder::new().spawn(move || {
+        // Asked for nothing, it answers with hang-ups and errors alone.
+        let mut wanted = [PollFd::new(output.as_fd(), PollFlags::empty())];
+        while poll(&mut wanted, PollTimeout::NONE) == Err(Errno::EINTR) {}
+        tell.notify_one();
+    })?;
+    Ok(gone)
 }
 
 fn read_request(input: &mut BufReader<File>) -> Result<Option<Request>, ServeError> {

@@ -64,6 +64,13 @@ fn units_stay_as_closed_as_they_are() {
 }
 
 #[test]
+fn no_running_job_is_without_its_image_fetcher() {
+    let text = std::fs::read_to_string(folder().join("assay-pull.socket")).unwrap();
+    let most = text.lines().find_map(|line| line.strip_prefix("MaxConnections=")).unwrap();
+    assert_eq!(most, assay_agent::config::ImageSettings::PULLS_MAX.to_string());
+}
+
+#[test]
 fn every_line_that_closes_something_is_explained() {
     for unit in UNITS {
         let text = std::fs::read_to_string(folder().join(unit)).unwrap();

@@ -5,12 +5,15 @@
 //! archives of strangers need limits on them, and because an archive is refused
 //! where two readers could disagree about a name or a size.
 
+use std::cell::RefCell;
 use std::io::{self, Read};
 
 use tar::{Archive, Entries, Entry, EntryType};
 
 /// Most bytes in a GNU long name or link.
 const LONG_NAME_MAX: u64 = 8 << 10;
+/// Content fills blocks of this size.
+const BLOCK: u64 = 512;
 /// Most bytes in one PAX header; extended attributes, which we skip, make them long.
 const PAX_MAX: u64 = 1 << 20;
 
@@ -46,6 +49,8 @@ pub(crate) struct Item {
     pub(crate) mtime: u64,
     /// Bytes of content.
     pub(crate) size: u64,
+    /// Whether only a PAX record says so: a header has no room for sizes from 8 GiB on, and writers leave it 0.
+    size_from_pax: bool,
 }
 
 /// Why an archive is refused.
@@ -79,11 +84,13 @@ struct Extension {
 /// # Errors
 /// The first fault with the name it concerns, as far as known.
 pub(crate) fn for_each<R: Read, E: From<(Vec<u8>, Fault)>>(
-    archive: &mut Archive<R>,
+    stream: &mut R,
     mut visit: impl FnMut(Item, &mut dyn Read) -> Result<(), E>,
 ) -> Result<(), E> {
     let unnamed = |fault: Fault| E::from((vec![], fault));
-    let entries: Entries<'_, R> = archive.entries().map_err(|e| unnamed(e.into()))?.raw(true);
+    let stream = RefCell::new(stream);
+    let mut archive = Archive::new(Shared(&stream));
+    let entries: Entries<'_, _> = archive.entries().map_err(|e| unnamed(e.into()))?.raw(true);
     let mut extension = Extension::default();
     let mut pending = false;
     for entry in entries {
@@ -93,13 +100,39 @@ pub(crate) fn for_each<R: Read, E: From<(Vec<u8>, Fault)>>(
         if !pending {
             let item = item(std::mem::take(&mut extension), &entry)
                 .map_err(|f| E::from((entry.path_bytes().into_owned(), f)))?;
-            visit(item, &mut entry)?;
+            if item.size_from_pax {
+                let name = item.path.clone();
+                let mut content = Shared(&stream).take(item.size);
+                let padding = item.size.next_multiple_of(BLOCK).saturating_sub(item.size);
+                visit(item, &mut content)?;
+                skip(content, padding).map_err(|e| E::from((name, e.into())))?;
+            } else {
+                visit(item, &mut entry)?;
+            }
         }
     }
     match pending {
         true => Err(unnamed(Fault::Rule("an extension header with no entry"))),
         false => Ok(()),
     }
+}
+
+/// The archive's bytes, for the headers' reader and for content of which it does not know.
+struct Shared<'a, 'r, R>(&'a RefCell<&'r mut R>);
+
+impl<R: Read> Read for Shared<'_, '_, R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut stream = self.0.try_borrow_mut().map_err(io::Error::other)?;
+        stream.read(buffer)
+    }
+}
+
+/// Passes over what was not read of some content, and over what fills its last block.
+fn skip<R: Read>(mut content: io::Take<R>, padding: u64) -> io::Result<()> {
+    io::copy(&mut content, &mut io::sink())?;
+    let missing = content.limit();
+    let filled = io::copy(&mut content.into_inner().take(padding), &mut io::sink())?;
+    if missing == 0 && filled == padding { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
 }
 
 /// Takes an extension header in; false if the entry is a real one.
@@ -199,8 +232,10 @@ fn number(value: &[u8]) -> Result<u64, Fault> {
 fn item<R: Read>(extension: Extension, entry: &Entry<'_, R>) -> Result<Item, Fault> {
     let header = entry.header();
     let raw = header.as_old();
-    let size = header.entry_size()?;
-    if extension.size.is_some_and(|s| s != size) {
+    let of_header = header.entry_size()?;
+    let size = extension.size.unwrap_or(of_header);
+    let size_from_pax = size != of_header;
+    if size_from_pax && of_header != 0 {
         return Err(Fault::Rule("a PAX size that differs from the header's"));
     }
     let path = extension.path.unwrap_or_else(|| header.path_bytes().into_owned());
@@ -228,6 +263,7 @@ fn item<R: Read>(extension: Extension, entry: &Entry<'_, R>) -> Result<Item, Fau
         gid: extension.gid.map_or_else(|| or_zero(&raw.gid, || header.gid()), Ok)?,
         mtime: or_zero(&raw.mtime, || header.mtime())?,
         size,
+        size_from_pax,
     })
 }
 

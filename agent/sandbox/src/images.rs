@@ -1,5 +1,6 @@
 //! Images for jobs, from layouts and registries: checked, unpacked, and kept while used.
 
+use std::collections::HashSet;
 use std::io::{self, Read};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -175,10 +176,17 @@ pub struct Provided {
 }
 
 impl Provided {
-    /// The layers' directories, bottom first.
+    /// The layers' directories, bottom first, each once.
+    ///
+    /// A layer that the image has several times is where it is last: all it holds covers what
+    /// it held below, and overlayfs takes no directory twice.
     #[must_use]
     pub fn layers(&self) -> Vec<PathBuf> {
-        self.held.iter().map(|layer| layer.path.clone()).collect()
+        let mut seen = HashSet::new();
+        let top_first = self.held.iter().rev().filter(|layer| seen.insert(&layer.path));
+        let mut layers: Vec<PathBuf> = top_first.map(|layer| layer.path.clone()).collect();
+        layers.reverse();
+        layers
     }
 }
 

@@ -241,15 +241,16 @@ impl<'a> Registry<'a> {
 
     /// Reads something, however long it takes, within the watch.
     fn some(&mut self, buffer: &mut [u8]) -> Result<usize, PullError> {
+        use io::ErrorKind::{Interrupted, WouldBlock};
         loop {
+            // Before each part: there may always be one more, and never a whole.
+            self.watch.check().map_err(|fault| match fault {
+                Fault::Cancelled => PullError::Cancelled,
+                _ => PullError::TimedOut,
+            })?;
             match self.stream.fill_buf() {
                 Ok(_) => return self.stream.read(buffer).map_err(PullError::Exchange),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => match self.watch.check() {
-                    Ok(()) => {}
-                    Err(Fault::Cancelled) => return Err(PullError::Cancelled),
-                    Err(_) => return Err(PullError::TimedOut),
-                },
+                Err(error) if matches!(error.kind(), Interrupted | WouldBlock) => {}
                 Err(error) => return Err(PullError::Exchange(error)),
             }
         }

@@ -32,7 +32,6 @@ use rustix::fs::{
 };
 use rustix::io::Errno;
 use serde::{Deserialize, Serialize};
-use tar::Archive;
 
 use crate::archive::{self, Item, Kind};
 use crate::confined::Dir;
@@ -50,7 +49,7 @@ const TARGET_MAX: usize = 4095;
 const NOBODY: u32 = 65_534;
 /// Latest modification time that is believed: the year 2242.
 const MTIME_MAX: u64 = 1 << 33;
-/// What an entry occupies beside its content, roughly: an inode and its name.
+/// What an entry occupies beside its content, roughly: an inode and its name. A directory takes a block more.
 const ENTRY_BYTES: u64 = 1 << 10;
 /// Content is counted in blocks of this size.
 const BLOCK: u64 = 4 << 10;
@@ -58,6 +57,8 @@ const BLOCK: u64 = 4 << 10;
 const LOOK_EVERY: u64 = 16 << 20;
 /// Inodes that no layer takes.
 const INODE_RESERVE: u64 = 4096;
+/// Most inodes that are taken between two looks.
+const INODES_EVERY: u64 = LOOK_EVERY / ENTRY_BYTES;
 
 /// How much a layer may hold.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -65,7 +66,7 @@ const INODE_RESERVE: u64 = 4096;
 pub struct UnpackLimits {
     /// Uncompressed bytes, headers included.
     pub total_bytes: u64,
-    /// Entries.
+    /// Entries, and directories that they imply.
     pub entries: u64,
     /// Bytes of the disk that stay free.
     pub reserve_bytes: u64,
@@ -87,7 +88,7 @@ pub struct Unpacked {
     pub blob_bytes: u64,
     /// SHA-256 of the uncompressed archive: the layer's DiffID.
     pub diff_id: [u8; 32],
-    /// Entries made.
+    /// Entries made, directories that they imply included.
     pub entries: u64,
     /// Device nodes and pipes left out.
     pub skipped: u64,
@@ -120,12 +121,10 @@ pub(crate) fn unpack_as(
     keep_owners: bool,
 ) -> Result<Unpacked, UnpackError> {
     let read = |source| UnpackError::Read { entry: String::new(), source };
-    let stream = LayerStream::new(blob, compression, limits.total_bytes).map_err(read)?;
-    let mut archive = Archive::new(stream);
+    let mut stream = LayerStream::new(blob, compression, limits.total_bytes).map_err(read)?;
     let root = Dir::open(into).map_err(UnpackError::Open)?;
     let mut layer = Layer { root, keep_owners, limits, entries: 0, skipped: 0, disk_bytes: 0, next_look: 0 };
-    archive::for_each(&mut archive, |item, content| layer.apply(&item, content))?;
-    let mut stream = archive.into_inner();
+    archive::for_each(&mut stream, |item, content| layer.apply(&item, content))?;
     stream.finish().map_err(read)?;
     Ok(Unpacked {
         blob_sha256: stream.blob.sha256(),
@@ -191,17 +190,21 @@ fn is_directory(stat: &Stat) -> bool {
 
 impl Layer {
     fn apply(&mut self, item: &Item, content: &mut dyn Read) -> Result<(), UnpackError> {
-        self.entries = self.entries.saturating_add(1);
-        let made = match self.entries > self.limits.entries {
-            true => Err(Failure::Rule("more entries than the limit")),
-            false => self.occupy(ENTRY_BYTES).and_then(|()| self.make(item, content)),
-        };
-        made.map_err(|failure| match failure {
+        self.count(ENTRY_BYTES).and_then(|()| self.make(item, content)).map_err(|failure| match failure {
             Failure::Rule(rule) => {
                 UnpackError::Refused { entry: printable(&item.path), rule: rule.to_owned() }
             }
             Failure::Io(source) => UnpackError::Make { entry: printable(&item.path), source },
         })
+    }
+
+    /// Counts an entry that occupies this much before its content comes.
+    fn count(&mut self, bytes: u64) -> Result<(), Failure> {
+        self.entries = self.entries.saturating_add(1);
+        match self.entries > self.limits.entries {
+            true => Err(Failure::Rule("more entries than the limit")),
+            false => self.occupy(bytes),
+        }
     }
 
     /// Counts bytes on disk, and looks now and then whether the reserve is still free.
@@ -214,7 +217,7 @@ impl Layer {
         let disk = fstatvfs(&self.root)?;
         let free = disk.f_bavail.saturating_mul(disk.f_frsize);
         // A file system without inode numbers to run out of says 0 of 0.
-        let inodes = disk.f_files == 0 || disk.f_favail > INODE_RESERVE;
+        let inodes = disk.f_files == 0 || disk.f_favail > INODE_RESERVE.saturating_add(INODES_EVERY);
         match inodes && free > self.limits.reserve_bytes.saturating_add(LOOK_EVERY) {
             true => Ok(()),
             false => Err(Failure::Rule("the disk's reserve would be used")),
@@ -226,7 +229,7 @@ impl Layer {
         let Some(name) = path.pop() else {
             return self.make_root(item);
         };
-        let parent = self.root.dir_all(path)?;
+        let parent = self.parent(path)?;
         if let Some(hidden) = name.as_bytes().strip_prefix(WHITEOUT) {
             return make_whiteout(&parent, name, hidden);
         }
@@ -240,6 +243,22 @@ impl Layer {
             Kind::Symlink(target) => self.make_symlink(&parent, name, target, item),
             Kind::Hardlink(target) => self.make_hardlink(&parent, name, target),
         }
+    }
+
+    /// Opens the directory of an entry. One that no entry made is made, and counts as an entry.
+    fn parent(&mut self, path: Vec<&OsStr>) -> Result<Dir, Failure> {
+        let mut at = self.root.dir(".")?;
+        for name in path {
+            at = match at.dir(name) {
+                Err(Errno::NOENT) => {
+                    self.count(ENTRY_BYTES.saturating_add(BLOCK))?;
+                    mkdirat(&at, name.as_bytes(), Mode::from_raw_mode(0o755))?;
+                    at.dir(name)?
+                }
+                other => other?,
+            };
+        }
+        Ok(at)
     }
 
     fn make_root(&self, item: &Item) -> Result<(), Failure> {
@@ -257,9 +276,10 @@ impl Layer {
         Ok(())
     }
 
-    fn make_directory(&self, parent: &Dir, name: &OsStr, item: &Item) -> Result<(), Failure> {
+    fn make_directory(&mut self, parent: &Dir, name: &OsStr, item: &Item) -> Result<(), Failure> {
         let before = parent.stat(name)?;
         if !before.as_ref().is_some_and(is_directory) {
+            self.occupy(BLOCK)?;
             let covers = remove_entry(parent, name, before.as_ref())?;
             mkdirat(parent, name.as_bytes(), Mode::from_raw_mode(0o700))?;
             if covers {

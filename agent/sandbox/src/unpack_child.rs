@@ -82,6 +82,8 @@ const SYSCALLS: &[libc::c_long] = &[
 enum Unable {
     #[error("{0}: {1}")]
     System(&'static str, nix::Error),
+    #[error("Landlock: the layer's directory: {0}")]
+    Root(String),
     #[error("Landlock: {0}")]
     Landlock(RulesetError),
     #[error("seccomp: {0}")]
@@ -124,7 +126,7 @@ fn run() -> Result<Result<Unpacked, UnpackError>, Unable> {
     let dir = hex::decode(&job.dir).map_err(|_| Unable::Job(io::ErrorKind::InvalidData.into()))?;
     enter(&PathBuf::from(OsString::from_vec(dir)))?;
     drop_capabilities()?;
-    landlock().map_err(Unable::Landlock)?;
+    landlock(Path::new("/"))?;
     apply_filter(&filter().map_err(Unable::Seccomp)?).map_err(Unable::Seccomp)?;
     let blob = io::stdin().lock();
     Ok(unpack_as(blob, job.compression, Path::new("/"), job.limits, job.keep_owners))
@@ -173,11 +175,15 @@ fn drop_capabilities() -> Result<(), Unable> {
 }
 
 /// A second wall around the directory, where the kernel has Landlock.
-fn landlock() -> Result<(), RulesetError> {
+fn landlock(root: &Path) -> Result<(), Unable> {
+    let root = PathFd::new(root).map_err(|error| Unable::Root(error.to_string()))?;
+    restrict(root).map_err(Unable::Landlock)
+}
+
+fn restrict(root: PathFd) -> Result<(), RulesetError> {
     let abi = ABI::V6;
     let here = AccessFs::from_all(abi)
         & !(AccessFs::Execute | AccessFs::MakeBlock | AccessFs::MakeFifo | AccessFs::MakeSock);
-    let Ok(root) = PathFd::new("/") else { return Ok(()) };
     let ruleset = Ruleset::default()
         .set_compatibility(CompatLevel::BestEffort)
         .handle_access(AccessFs::from_all(abi))?
@@ -194,4 +200,15 @@ fn filter() -> Result<BpfProgram, seccompiler::Error> {
     let arch = TargetArch::try_from(std::env::consts::ARCH)?;
     let filter = SeccompFilter::new(rules, denied, SeccompAction::Allow, arch)?;
     Ok(BpfProgram::try_from(filter)?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_wall_is_left_out_for_want_of_its_directory() {
+        let unable = landlock(Path::new("/nonexistent")).unwrap_err();
+        assert!(matches!(unable, Unable::Root(_)), "{unable}");
+    }
 }

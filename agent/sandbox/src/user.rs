@@ -1,5 +1,6 @@
 //! `User` of an image's configuration: `uid`, `uid:gid`, `name`, `name:group`
-//! (OCI image-spec 1.1 config.md), looked up in the image's own files.
+//! (OCI image-spec 1.1 config.md), looked up in the image's own files. A user without a
+//! group has the one of its line in `/etc/passwd`, and group 0 without such a line.
 
 use std::path::PathBuf;
 
@@ -23,15 +24,16 @@ pub(crate) fn resolve(user: &str, layers: &[PathBuf]) -> Result<(u32, u32), Sand
     let (uid, own_group) = match user {
         "" => (Some(0), Some(0)),
         _ => match user.parse() {
-            Ok(uid) => (Some(uid), None),
-            Err(_) => lookup(layers, "passwd", user)?,
+            // The file may say more of a number; a number does without it, and without one that is a link.
+            Ok(uid) => (Some(uid), lookup(layers, "passwd", Column::Id(uid)).map_or(None, |row| row.1)),
+            Err(_) => lookup(layers, "passwd", Column::Name(user))?,
         },
     };
     let gid = match group {
         None => Some(own_group.unwrap_or(0)),
         Some(group) => match group.parse() {
             Ok(gid) => Some(gid),
-            Err(_) => lookup(layers, "group", group)?.0,
+            Err(_) => lookup(layers, "group", Column::Name(group))?.0,
         },
     };
     let in_range = |id: Option<u32>| id.filter(|id| *id < ID_RANGE);
@@ -40,12 +42,31 @@ pub(crate) fn resolve(user: &str, layers: &[PathBuf]) -> Result<(u32, u32), Sand
         .ok_or_else(|| SandboxError::image("config", "has a User that its files do not know, or above 65535"))
 }
 
-/// Third and fourth column of the first line for `name` in a table of `/etc`.
-fn lookup(layers: &[PathBuf], table: &str, name: &str) -> Result<(Option<u32>, Option<u32>), SandboxError> {
+/// What a line of a table is found by.
+#[derive(Clone, Copy)]
+enum Column<'a> {
+    Name(&'a str),
+    Id(u32),
+}
+
+/// Third and fourth column of the first such line in a table of `/etc`.
+fn lookup(
+    layers: &[PathBuf],
+    table: &str,
+    by: Column<'_>,
+) -> Result<(Option<u32>, Option<u32>), SandboxError> {
     let text = read_table(layers, table)?;
-    let row = text.lines().map(|l| l.split(':')).find_map(|mut l| (l.next() == Some(name)).then_some(l));
-    let mut ids = row.into_iter().flat_map(|columns| columns.skip(1)).map(|id| id.parse().ok());
-    Ok((ids.next().flatten(), ids.next().flatten()))
+    let rows = text.lines().map(|line| {
+        let mut columns = line.split(':');
+        let name = columns.next();
+        let mut ids = columns.skip(1).map(|id| id.parse::<u32>().ok());
+        (name, ids.next().flatten(), ids.next().flatten())
+    });
+    let mut found = rows.filter(|(name, id, _)| match by {
+        Column::Name(wanted) => *name == Some(wanted),
+        Column::Id(wanted) => *id == Some(wanted),
+    });
+    Ok(found.next().map_or((None, None), |(_, id, group)| (id, group)))
 }
 
 /// The topmost layer's file; what a whiteout or an opaque directory hides is not read.
@@ -86,6 +107,7 @@ mod tests {
         assert_eq!(get(""), Some((0, 0)));
         assert_eq!(get("7"), Some((7, 0)));
         assert_eq!(get("7:8"), Some((7, 8)));
+        assert_eq!((get("1000"), get("1000:8")), (Some((1000, 1001)), Some((1000, 8))));
         assert_eq!(get("app"), Some((1000, 1001)));
         assert_eq!(get("app:staff"), Some((1000, 50)));
         for unknown in ["nobody", "app:none", "app:big", "70000", "-1", "7:70000"] {

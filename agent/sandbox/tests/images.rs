@@ -264,6 +264,31 @@ fn a_layer_wanted_by_many_at_once_is_made_once() {
 }
 
 #[test]
+fn a_layer_that_an_image_has_twice_is_used_once_where_it_is_last() {
+    let (cache, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let layer = |mark: u8| LayerTar::new().file("f", &[mark]).bytes();
+    ImageBuilder::new([1, 2, 1, 3, 2].map(layer).to_vec()).write(dir.path());
+    let provided = provide(&store(cache.path(), ImagesConfig::default()), dir.path()).unwrap();
+    let marks: Vec<_> = provided.layers().iter().map(|l| std::fs::read(l.join("f")).unwrap()[0]).collect();
+    assert_eq!((provided.image.layers.len(), marks.as_slice()), (5, &[1, 3, 2][..]));
+}
+
+#[test]
+fn an_image_with_a_repeated_layer_starts() {
+    if !common::can_run() {
+        return;
+    }
+    let (empty, one, two) = (
+        LayerTar::new().bytes(),
+        LayerTar::new().file("f", b"1").file("g", b"g").bytes(),
+        LayerTar::new().file("f", b"2").file(".wh.g", b"").bytes(),
+    );
+    let layers = vec![common::busybox().bytes(), empty.clone(), one.clone(), empty.clone(), two, one, empty];
+    let done = common::Bench::with_image(&ImageBuilder::new(layers)).run("cat /f /g");
+    assert_eq!(done.stdout.tail, "1g", "{}", done.stderr.tail);
+}
+
+#[test]
 fn the_disks_reserve_is_left_alone() {
     let (cache, layout) = (tempfile::tempdir().unwrap(), image_of(1, 1));
     let unpack = UnpackLimits { reserve_bytes: 1 << 60, ..UnpackLimits::default() };
@@ -300,6 +325,25 @@ fn registries_need_a_digest_and_a_pull_process() {
     assert!(matches!(registry("r.example/a:latest"), SandboxError::TagOnly { .. }));
     let digest = format!("r.example/a@sha256:{}", "0".repeat(64));
     assert!(matches!(registry(&digest), SandboxError::NoPuller));
+}
+
+#[test]
+fn a_pull_process_that_never_stops_talking_is_left() {
+    let script = "printf 'H\\0\\0\\0\\0'; while :; do printf 'D\\0\\0\\0\\0'; done";
+    let arguments = vec!["-c".into(), script.into()];
+    let puller = assay_sandbox::pull::Puller::Program("/bin/sh".into(), arguments);
+    let time_limit = std::time::Duration::from_millis(500);
+    let config =
+        ImagesConfig { puller: Some(puller), allow_tags: true, time_limit, ..ImagesConfig::default() };
+    let (say, hear) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let cache = tempfile::tempdir().unwrap();
+        let reference = ImageRef::Registry("r.example/a:latest".to_owned().try_into().unwrap());
+        let images = store(cache.path(), config);
+        say.send(images.provide(&reference, &AtomicBool::new(false), &|_| {}).map(|_| ())).unwrap();
+    });
+    let error = hear.recv_timeout(std::time::Duration::from_secs(60)).unwrap().unwrap_err();
+    assert!(matches!(error, SandboxError::ImageTimeout), "{error:?}");
 }
 
 #[test]

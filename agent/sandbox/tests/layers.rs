@@ -216,6 +216,40 @@ fn sizes_that_lie() {
 }
 
 #[test]
+fn sizes_that_only_pax_can_say() {
+    // As files of 8 GiB and more are written: nothing in the header, all in the record.
+    let big = |kind: EntryType, said: &[u8], content: &[u8]| {
+        let mut tar = tar().pax(&[("size", said)]).with(kind, "f", "", b"", 0o644).bytes();
+        tar.truncate(tar.len() - 1024);
+        tar.extend(content);
+        tar.resize(tar.len().next_multiple_of(512), 0);
+        tar
+    };
+    let content = [7; 1300];
+    for after in [tar().file("g").bytes(), tar().pax(&[("size", b"4")]).file("g").bytes()] {
+        let layer = [big(FILE, b"1300", &content), after].concat();
+        confined(layer, Umoci::Accepts, |layer, done| {
+            assert_eq!(std::fs::read(layer.join("f")).unwrap(), content);
+            assert_eq!((std::fs::read(layer.join("g")).unwrap().as_slice(), done.entries), (&b"evil"[..], 2));
+        });
+    }
+    refused(big(FILE, b"9000000000", &content), "content that ends early", Umoci::Unasked, "");
+    refused(
+        big(DIR, b"1300", &content),
+        "content in an entry that is not",
+        Umoci::Unasked,
+        "readers disagree",
+    );
+    // The content is there, and what fills its last block is not.
+    let mut torn = big(FILE, b"1300", &content);
+    torn.truncate(torn.len() - 1);
+    assert!(matches!(
+        ours(&torn, Compression::None, UnpackLimits::default()).1.unwrap_err(),
+        UnpackError::Read { .. }
+    ));
+}
+
+#[test]
 fn sparse_files() {
     let layer = tar().with(EntryType::GNUSparse, "s", "", b"", 0o644).bytes();
     refused(layer, "a sparse file", Umoci::Unasked, "");
@@ -274,6 +308,54 @@ fn inode_bombs() {
     let (_place, result) = ours(&layer, Compression::None, limits);
     let UnpackError::Refused { rule, .. } = result.unwrap_err() else { panic!() };
     assert_eq!(rule, "more entries than the limit");
+}
+
+#[test]
+fn directories_that_names_imply_are_entries() {
+    let deep = |n: usize| format!("{n}/{}f", "d/".repeat(30));
+    let layer = (0..10).fold(tar(), |tar, n| tar.with(FILE, &deep(n), "", b"", 0o644)).bytes();
+    let (_place, done) = ours(&layer, Compression::None, UnpackLimits::default());
+    let done = done.unwrap();
+    assert_eq!((done.entries, done.disk_bytes), (10 * 32, 10 * (1 << 10) + 10 * 31 * (5 << 10)));
+    let limits = UnpackLimits { entries: 319, ..UnpackLimits::default() };
+    let UnpackError::Refused { rule, .. } = ours(&layer, Compression::None, limits).1.unwrap_err() else {
+        panic!()
+    };
+    assert_eq!(rule, "more entries than the limit");
+    // A directory of its own takes as much.
+    let (_place, done) = ours(&tar().dir("d").bytes(), Compression::None, UnpackLimits::default());
+    assert_eq!(done.unwrap().disk_bytes, 5 << 10);
+}
+
+#[test]
+fn inodes_are_left_for_others() {
+    use rustix::mount::{MountFlags, MountPropagationFlags, mount, mount_change};
+    if !common::is_root() {
+        return eprintln!("SKIPPED: mounting needs root");
+    }
+    let place = tempfile::tempdir().unwrap();
+    let dir = place.path().to_owned();
+    let rules = std::thread::spawn(move || {
+        // This thread's alone; it ends with the thread.
+        #[allow(deprecated)]
+        rustix::thread::unshare(rustix::thread::UnshareFlags::NEWNS | rustix::thread::UnshareFlags::FS)
+            .unwrap();
+        mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC).unwrap();
+        // As many as one look lets pass, and some of the reserve: not enough for both.
+        [4097, 20_000, 21_000].map(|inodes| {
+            let options = std::ffi::CString::new(format!("nr_inodes={inodes}")).unwrap();
+            mount("t", &dir, "tmpfs", MountFlags::empty(), Some(options.as_c_str())).unwrap();
+            let limits = UnpackLimits { reserve_bytes: 1 << 20, ..UnpackLimits::default() };
+            let layer = tar().file("f").bytes();
+            assay_sandbox::unpack::unpack(layer.as_slice(), Compression::None, &dir, limits)
+                .map_err(|error| error.to_string())
+        })
+    });
+    let [few, nearly, enough] = rules.join().unwrap();
+    for refused in [few, nearly] {
+        assert!(refused.unwrap_err().contains("the disk's reserve would be used"));
+    }
+    enough.unwrap();
 }
 
 #[test]

@@ -53,6 +53,9 @@ impl ImageSettings {
     /// Name of the pull service's socket inside the runtime directory.
     pub const PULL_SOCKET: &str = "pull.sock";
 
+    /// Most images on their way from registries at a time: as many as jobs run, and as many whose jobs just ended.
+    pub const PULLS_MAX: usize = 32;
+
     /// What the sandbox makes of these settings.
     #[must_use]
     pub fn sandbox(&self, unpacker: Unpacker, puller: Puller) -> ImagesConfig {

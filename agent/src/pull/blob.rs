@@ -1,7 +1,7 @@
 //! Manifests and blobs, with their digests checked on the way.
 
 use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use assay_sandbox::image::DOCUMENT_MAX;
 use assay_sandbox::registry_ref::RegistryRef;
@@ -26,6 +26,9 @@ const MANIFESTS: &str = "application/vnd.oci.image.manifest.v1+json, \
      application/vnd.docker.distribution.manifest.list.v2+json";
 /// What blobs are, whatever they are.
 const BLOBS: &str = "application/octet-stream";
+
+/// Bytes that must come in each [`SILENCE`] of waiting. What trickles would hold whoever waits for it.
+const TRICKLE: u64 = 128 << 10;
 
 /// What the bytes must be.
 pub(super) struct Wanted {
@@ -138,12 +141,35 @@ pub(super) async fn blob<W: Write>(
         attempt += 1;
         match streamed {
             Ok(()) => return progress.check(&wanted.digest),
+            // It broke off behind its last byte: there is nothing left to ask for.
+            Err(fault) if fault.is_passing() && progress.done == wanted.size => {
+                return progress.check(&wanted.digest);
+            }
             Err(fault) if fault.is_passing() && attempt < ATTEMPTS => {
                 log::info!("{}, trying again: {fault}", image.authority());
                 pause(attempt).await;
             }
             Err(fault) => return Err(fault),
         }
+    }
+}
+
+/// How a blob's bytes come, counted while they are waited for: an unpacker that takes its time is no fault.
+#[derive(Default)]
+struct Pace {
+    waited: Duration,
+    bytes: u64,
+}
+
+impl Pace {
+    /// Whether it is fast enough with so many bytes more after so long a wait.
+    fn keeps(&mut self, waited: Duration, bytes: usize) -> bool {
+        self.waited = self.waited.saturating_add(waited);
+        self.bytes = self.bytes.saturating_add(u64::try_from(bytes).unwrap_or(u64::MAX));
+        if self.waited < SILENCE {
+            return true;
+        }
+        std::mem::take(self).bytes >= TRICKLE
     }
 }
 
@@ -157,11 +183,16 @@ async fn stream<W: Write>(
     check_encoding(&response)?;
     let mut skip = skipped(&response, size, progress.done)?;
     let mut body = response.into_body();
+    let mut pace = Pace::default();
     loop {
+        let start = Instant::now();
         let part = timeout(SILENCE, body.frame()).await.map_err(|_| Fault::Slow { host: host.clone() })?;
         let Some(part) = part else { break };
         let part = part.map_err(|source| Fault::Http { host: host.clone(), source })?;
         let Some(bytes) = part.data_ref() else { continue };
+        if !pace.keeps(start.elapsed(), bytes.len()) {
+            return Err(Fault::Slow { host });
+        }
         let known = usize::try_from(skip).unwrap_or(usize::MAX).min(bytes.len());
         skip = skip.saturating_sub(u64::try_from(known).unwrap_or(u64::MAX));
         let fresh = bytes.get(known..).unwrap_or_default();
@@ -208,4 +239,19 @@ fn check_encoding<B>(response: &Response<B>) -> Result<(), Fault> {
 
 async fn pause(attempt: u32) {
     sleep(FIRST_WAIT.saturating_mul(1 << attempt.saturating_sub(1).min(8))).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_trickles_is_too_slow() {
+        let mut pace = Pace::default();
+        let almost = SILENCE - Duration::from_secs(1);
+        assert!(pace.keeps(almost, 1) && !pace.keeps(almost, 1), "a byte now and then");
+        assert!(pace.keeps(almost, 128 << 10) && pace.keeps(almost, 1), "enough for its time");
+        assert!(pace.keeps(almost, 1) && !pace.keeps(almost, 1), "what was enough before counts no more");
+        assert!((0..1000).all(|_| pace.keeps(Duration::ZERO, 1)), "small parts without a wait");
+    }
 }

@@ -31,6 +31,8 @@ pub(super) enum Fault {
     Request(#[source] hyper::http::Error),
     #[error("{host} did not answer in time")]
     Slow { host: String },
+    #[error("the image did not come within its time")]
+    Late,
     #[error("a redirect or token service with an address that is no plain http or https URL")]
     Url,
     #[error("more than {0} redirects")]

@@ -3,10 +3,12 @@
 //! Names say nothing: what counts is the address that is connected to. Addresses
 //! that are not of the public internet belong to the owner's network, to this
 //! machine, or to a provider's metadata service, and a tenant's reference must not
-//! lead there. The owner may name registries that it trusts anyway.
+//! lead there; nor to the networks that this machine is on, whatever their addresses.
+//! The owner may name registries that it trusts anyway.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
+use super::neighbours::Neighbours;
 use super::url::Url;
 use crate::config::ImageSettings;
 
@@ -42,12 +44,15 @@ const SPECIAL_V6: [([u16; 8], u32); 4] = [
 pub(super) struct Policy {
     insecure: Vec<String>,
     allow_private: bool,
+    near: Option<Neighbours>,
 }
 
 impl Policy {
     pub(super) fn new(settings: &ImageSettings) -> Self {
         let insecure = settings.insecure_registries.iter().map(|one| plain(one).to_owned()).collect();
-        Self { insecure, allow_private: settings.allow_private }
+        let near = Neighbours::read();
+        let near = near.inspect_err(|error| log::error!("cannot read the routing tables: {error}")).ok();
+        Self { insecure, allow_private: settings.allow_private, near }
     }
 
     /// Whether the owner names this registry as one without TLS.
@@ -63,7 +68,9 @@ impl Policy {
     /// Whether a URL's host may be at this address.
     pub(super) fn may_be_at(&self, url: &Url, address: IpAddr) -> bool {
         let named = !url.tls && self.is_insecure(&url.authority());
-        self.allow_private || named || is_public(address)
+        // Without knowing our own network, every address may be of it.
+        let near = self.near.as_ref().is_none_or(|near| near.include(address));
+        self.allow_private || named || (is_public(address) && !near)
     }
 }
 
@@ -156,6 +163,20 @@ mod tests {
         ] {
             assert!(!is_public(other.parse().unwrap()), "{other}");
         }
+    }
+
+    #[test]
+    fn public_addresses_of_our_own_networks_are_not_for_tenants() {
+        let line = "2a000001000200030000000000000000 40 0 00 0 100 1 0 1 eth0";
+        let near = Some(Neighbours::parse("", line));
+        let policy = Policy { near, ..Policy::new(&ImageSettings::default()) };
+        let url = Url::parse("https://r.example/").unwrap();
+        assert!(!policy.may_be_at(&url, "2a00:1:2:3::9".parse().unwrap()));
+        assert!(policy.may_be_at(&url, "2a00:1:2:4::9".parse().unwrap()));
+        let open = Policy { allow_private: true, ..policy.clone() };
+        assert!(open.may_be_at(&url, "2a00:1:2:3::9".parse().unwrap()));
+        let unknown = Policy { near: None, ..policy };
+        assert!(!unknown.may_be_at(&url, "2a00:1:2:4::9".parse().unwrap()));
     }
 
     #[test]

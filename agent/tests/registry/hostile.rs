@@ -1,9 +1,12 @@
 //! Answers that are too long, too short, late, or something else than they say.
 
-use std::process::Command;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::process::{Child, Command};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
+use assay_sandbox::pull::{Item, Request};
 use assay_sandbox::unpack::UnpackError;
 use serde_json::json;
 
@@ -231,6 +234,77 @@ fn a_pull_that_is_killed_in_the_middle_leaves_nothing() {
         assert!(matches!(error, SandboxError::Pull { source: PullError::Exchange(_), .. }), "{error:?}");
     });
     assert!(node.left().is_empty(), "{:?}", node.left());
+}
+
+/// A pull process, our end of its connection, and a request for a blob of this registry.
+fn ask_for_a_blob(settings: &ImageSettings, server: &Server) -> (Child, UnixStream) {
+    let (mut ours, theirs) = UnixStream::pair().unwrap();
+    let mut command = Command::new(agent());
+    command.args(settings.pull_arguments()).stdin(OwnedFd::from(theirs.try_clone().unwrap()));
+    let child = command.stdout(OwnedFd::from(theirs)).spawn().unwrap();
+    let image = RegistryRef::parse(&format!("{}/a:v1", server.authority)).unwrap();
+    let item = Item::Blob { digest: digest(b"x"), size: 1 << 20 };
+    let line = serde_json::to_vec(&Request { image, item }).unwrap();
+    ours.write_all(&[&line[..], b"\n"].concat()).unwrap();
+    (child, ours)
+}
+
+/// A registry that sends a byte now and then.
+fn trickling() -> Server {
+    Server::start(|_, to| {
+        head(to, "200 OK", 1 << 20, "");
+        while to.write_all(b"x").and_then(|()| to.flush()).is_ok() {
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    })
+}
+
+#[test]
+fn a_pull_process_is_gone_when_whoever_asked_hangs_up() {
+    let server = trickling();
+    let (mut child, ours) = ask_for_a_blob(&insecure(&[&server.authority]), &server);
+    while server.count("/blobs/") < 1 {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    drop(ours);
+    // Sooner than a trickle is given up, and than there is enough to write.
+    let start = Instant::now();
+    while child.try_wait().unwrap().is_none() && start.elapsed() < Duration::from_secs(25) {
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    let ended = child.try_wait().unwrap();
+    let _ = child.kill();
+    child.wait().unwrap();
+    assert!(ended.is_some_and(|status| status.success()), "{ended:?}");
+}
+
+#[test]
+fn a_pull_process_ends_with_the_time_for_its_image() {
+    let server = trickling();
+    let settings = ImageSettings { minutes: 0, ..insecure(&[&server.authority]) };
+    let (mut child, mut ours) = ask_for_a_blob(&settings, &server);
+    ours.shutdown(std::net::Shutdown::Write).unwrap();
+    ours.set_read_timeout(Some(Duration::from_secs(25))).unwrap();
+    let mut answer = Vec::new();
+    let read = std::io::Read::read_to_end(&mut ours, &mut answer);
+    let _ = child.kill();
+    child.wait().unwrap();
+    read.unwrap();
+    assert!(String::from_utf8_lossy(&answer).contains("did not come within its time"), "{answer:?}");
+}
+
+#[test]
+fn a_blob_that_breaks_off_behind_its_last_byte_is_whole() {
+    let (server, reference) = serving(|times, _, bytes, to| match times {
+        0 => {
+            let _ = write!(to, "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n{:x}\r\n", bytes.len());
+            let _ = to.write_all(bytes).and_then(|()| to.write_all(b"\r\n"));
+        }
+        _ => reply(to, "416 Range Not Satisfiable", &[], b""),
+    });
+    let node = Node::new(&insecure(&[&server.authority]));
+    assert_eq!(file_of(&node.pull(&reference).unwrap()), content());
+    assert_eq!(server.count("/blobs/"), 2, "the config, and the layer once");
 }
 
 #[test]

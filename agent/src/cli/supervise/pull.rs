@@ -19,9 +19,6 @@ use tokio::{
 
 use crate::config::ImageSettings;
 
-/// Most pull processes at a time; further connections wait.
-const PROCESSES_MAX: usize = 8;
-
 /// Listens, and starts what answers.
 pub(super) struct PullService {
     listener: UnixListener,
@@ -46,7 +43,8 @@ impl PullService {
 
     /// Waits for the next change: a connection, or the end of one. Safe to drop at any await.
     pub(super) async fn keep(&mut self) {
-        if self.running.len() >= PROCESSES_MAX {
+        // Further connections wait.
+        if self.running.len() >= ImageSettings::PULLS_MAX {
             let _ = self.running.join_next().await;
             return;
         }
