@@ -194,14 +194,6 @@ pub enum SandboxError {
         /// Bytes that are.
         left: u64,
     },
-    /// The job's outputs could not be collected.
-    #[error("output {path}")]
-    Collect {
-        /// Path inside the job.
-        path: String,
-        /// The cause.
-        source: io::Error,
-    },
 }
 
 impl SandboxError {
