@@ -90,7 +90,8 @@ impl<'a> Budget<'a> {
             }
             let part = buffer.get(..got).unwrap_or_default();
             let bytes = u64::try_from(got).unwrap_or(u64::MAX);
-            self.room = self.room.checked_sub(bytes).ok_or(io::Error::from(ErrorKind::FileTooLarge))?;
+            self.room =
+                self.room.checked_sub(bytes).ok_or_else(|| io::Error::from(ErrorKind::FileTooLarge))?;
             self.allow(bytes)?;
             see(part);
             to.write_all(part)?;

@@ -100,7 +100,7 @@ mod tests {
         fs::write(top.join("3"), "").unwrap();
         fs::write(top.join("a/b/file"), "").unwrap();
         symlink(&outside, top.join("a/link")).unwrap();
-        fs::set_permissions(top.join("a/b"), Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(top.join("a/b"), Permissions::from_mode(0o000)).unwrap();
         fs::set_permissions(top.join("2/full"), Permissions::from_mode(0o100)).unwrap();
         tree(&top).unwrap();
         assert!(!top.exists() && outside.join("kept").exists());

@@ -164,7 +164,7 @@ pub(crate) fn copy_file(mut from: File, mut to: File, mode: u32, budget: &mut Bu
         // It may have grown since it was asked.
         Ok(()) => {
             let left = budget.room.checked_sub(to.metadata()?.len());
-            budget.room = left.ok_or(io::Error::from(io::ErrorKind::FileTooLarge))?;
+            budget.room = left.ok_or_else(|| io::Error::from(io::ErrorKind::FileTooLarge))?;
         }
         Err(_) => {
             budget.copy(&mut from, &mut to, &mut |_| {})?;
@@ -340,7 +340,7 @@ mod tests {
         }
         let from = tempfile::tempdir().unwrap();
         tree(from.path());
-        fs::set_permissions(from.path().join("a"), Permissions::from_mode(0)).unwrap();
+        fs::set_permissions(from.path().join("a"), Permissions::from_mode(0o000)).unwrap();
         assert_eq!(disk_usage(&Dir::open(from.path()).unwrap()), None);
         fs::set_permissions(from.path().join("a"), Permissions::from_mode(0o700)).unwrap();
     }
