@@ -181,6 +181,8 @@ fn image_settings(text: &str) -> Result<ImageSettings, CliError> {
 }
 
 fn pull(settings: &ImageSettings) -> Result<u8, CliError> {
+    // A registry's credentials are in this memory.
+    crate::no_dumps::start().map_err(|errno| CliError::part("a process without core dumps", errno))?;
     crate::pull::serve(settings).map_err(|error| CliError::part("the pull process", error)).map(|()| 0)
 }
 

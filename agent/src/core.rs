@@ -75,6 +75,9 @@ use tpm::TpmHandle;
 /// # Errors
 /// [`CoreError`], when core cannot start.
 pub fn run(config: &Config) -> Result<(), CoreError> {
+    // The session's keys and opened secrets are in this memory.
+    crate::no_dumps::start()
+        .map_err(|errno| CoreError::Start { what: "without core dumps", source: errno.into() })?;
     let _lock = lock::take(&config.node.state_dir)?;
     let ledger = Ledger::open(&config.node.ledger())?;
     let tpm = TpmHandle::start(&config.tpm)?;

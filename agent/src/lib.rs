@@ -18,5 +18,6 @@ pub mod control;
 pub mod core;
 pub mod ledger;
 pub mod link;
+mod no_dumps;
 pub mod nvml;
 pub mod pull;

@@ -29,8 +29,8 @@ impl Place {
     fn new() -> Option<Self> {
         let beside = || Path::new(env!("CARGO_BIN_EXE_assay-agent")).with_file_name("assay-jailer");
         let jailer = std::env::var_os("ASSAY_JAILER").map_or_else(beside, PathBuf::from);
-        if !jailer.is_file() {
-            eprintln!("SKIPPED: assay-jailer is not built");
+        if !jailer.is_file() || !jailer.with_file_name("assay-probe").is_file() {
+            eprintln!("SKIPPED: assay-jailer and assay-probe are not built");
             return None;
         }
         let dir = tempfile::tempdir().unwrap();
@@ -130,6 +130,45 @@ fn through_a_running_agent() {
     let Some(mut place) = Place::new() else { return };
     place.start();
     runs_good_and_bad_jobs(&place);
+}
+
+/// The session's keys are in core's memory.
+#[test]
+fn core_cannot_be_dumped() {
+    let Some(mut place) = Place::new() else { return };
+    place.start();
+    let parent = place.daemon.as_ref().unwrap().id();
+    let children = std::fs::read_to_string(format!("/proc/{parent}/task/{parent}/children")).unwrap();
+    let is_core = |pid: &&str| {
+        std::fs::read(format!("/proc/{pid}/cmdline"))
+            .is_ok_and(|line| line.split(|b| *b == 0).any(|arg| arg == b"core"))
+    };
+    let core = children.split_whitespace().find(is_core).expect("core runs");
+    let limits = std::fs::read_to_string(format!("/proc/{core}/limits")).unwrap();
+    let limit = limits.lines().find(|line| line.starts_with("Max core file size")).unwrap();
+    assert_eq!(limit.split_whitespace().skip(4).take(2).collect::<Vec<_>>(), ["0", "0"], "{limit}");
+}
+
+/// Without its probe a machine cannot show that its walls stand, and says what to do.
+#[test]
+fn a_machine_without_a_probe_takes_no_job_until_it_has_one() {
+    let Some(mut place) = Place::new() else { return };
+    let file = place.dir.path().join("agent.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    let (settings, jailer) = text.rsplit_once("jailer = ").unwrap();
+    let jailer = PathBuf::from(jailer.trim().trim_matches('"'));
+    let (own, probe) = (place.dir.path().join("assay-jailer"), place.dir.path().join("assay-probe"));
+    std::fs::copy(&jailer, &own).unwrap();
+    std::fs::write(&file, format!("{settings}jailer = {own:?}\n")).unwrap();
+    place.start();
+    let job = place.job("job.toml", "true");
+    let refused = place.run(&["job", "run", "--json", &job]);
+    assert_eq!((refused.status.code(), &json(&refused)["error"]["code"]), (Some(3), &"sandbox.audit".into()));
+    let said = String::from_utf8_lossy(&refused.stdout).into_owned();
+    assert!(said.contains("install it there") && said.contains("doctor --sandbox"), "{said}");
+    std::fs::copy(jailer.with_file_name("assay-probe"), &probe).unwrap();
+    let output = place.run(&["job", "run", &job]);
+    assert_eq!(output.status.code(), Some(0), "{output:?}");
 }
 
 #[test]

@@ -63,6 +63,13 @@ fn units_stay_as_closed_as_they_are() {
     }
 }
 
+/// Neither keys nor secrets end in a file of systemd-coredump.
+#[test]
+fn core_leaves_no_dump() {
+    let text = std::fs::read_to_string(folder().join("assay-core.service")).unwrap();
+    assert!(text.lines().any(|line| line == "LimitCORE=0"));
+}
+
 #[test]
 fn no_running_job_is_without_its_image_fetcher() {
     let text = std::fs::read_to_string(folder().join("assay-pull.socket")).unwrap();

@@ -14,17 +14,17 @@ use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 use assay_jailer::plan::Bind;
-use rustix::fs::{FlockOperation, flock, statvfs};
+use rustix::fs::{FlockOperation, flock};
 
 use crate::confined::Dir;
+use crate::disk::{RESERVE, available};
 use crate::error::SandboxError;
 use crate::job::JobFile;
+use crate::remove;
 use crate::tree::{self, Others};
 
 /// Most checkpoints that nobody uses.
 const KEPT_MAX: usize = 32;
-/// Bytes of the disk that no checkpoint may take.
-const RESERVE: u64 = 256 << 20;
 
 /// A checkpoint in use.
 #[derive(Debug)]
@@ -48,12 +48,6 @@ fn try_lock(place: &Path) -> io::Result<Option<File>> {
         Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
         Err(other) => Err(other.into()),
     }
-}
-
-/// Bytes left on the file system of a directory.
-fn available(path: &Path) -> io::Result<u64> {
-    let facts = statvfs(path)?;
-    Ok(facts.f_bavail.saturating_mul(facts.f_frsize))
 }
 
 impl Checkpoint {
@@ -101,15 +95,14 @@ impl Checkpoint {
     /// Its tree hash. No process of the job is left.
     ///
     /// # Errors
-    /// The kernel's.
-    pub(crate) fn hash(&self) -> Result<[u8; 32], SandboxError> {
-        let read = |source| SandboxError::State { path: self.place.clone(), action: "hash", source };
-        tree::hash(&self.dir, Others::Ignored).map_err(read)
+    /// Those of [`tree::hash`].
+    pub(crate) fn hash(&self) -> io::Result<[u8; 32]> {
+        tree::hash(&self.dir, Others::Ignored)
     }
 
     /// Removes it.
     pub(crate) fn remove(self) {
-        if let Err(error) = fs::remove_dir_all(&self.place) {
+        if let Err(error) = remove::tree(&self.place) {
             log::warn!("checkpoint {} stays: {error}", self.place.display());
         }
     }
@@ -127,7 +120,7 @@ fn prune(all: &Path) {
     let excess = places.len().saturating_sub(KEPT_MAX);
     for (_, place) in places.into_iter().take(excess) {
         if let Ok(Some(_unused)) = try_lock(&place)
-            && let Err(error) = fs::remove_dir_all(&place)
+            && let Err(error) = remove::tree(&place)
         {
             log::warn!("checkpoint {} stays: {error}", place.display());
         }

@@ -2,20 +2,25 @@
 //!
 //! The writable layer is the job's to arrange as it likes, so it is walked by
 //! confined operations only, regular files are copied and nothing else is
-//! touched, and count, depth and size have limits.
+//! touched, and count, depth and size have limits. A file may claim terabytes
+//! that it does not hold: the node's disk keeps its reserve, and a stop ends
+//! the copying. Whatever a job left, there is an account of it.
 
 use std::ffi::OsStr;
 use std::fs::File;
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use assay_jailer::ring;
-use rustix::fs::FileType;
+use rustix::fs::{AtFlags, FileType, unlinkat};
 use rustix::io::Errno;
 use sha2::{Digest, Sha256};
 
 use crate::confined::Dir;
+use crate::disk::{Budget, is_out_of_room};
 use crate::error::SandboxError;
 use crate::outcome::{LogSummary, Output};
 
@@ -23,16 +28,18 @@ use crate::outcome::{LogSummary, Output};
 const DEPTH_MAX: usize = 16;
 /// Most entries looked at in one directory, and files collected in one job.
 const ENTRIES_MAX: usize = 4096;
+/// For how long the results of a job that was told to stop are copied.
+const GRACE: Duration = Duration::from_secs(5);
 /// Bytes of a log that are shown.
 const TAIL_BYTES: usize = 4096;
 
 /// Files collected so far and the room that is left.
-struct Collection {
+struct Collection<'a> {
     target: Dir,
     outputs: Vec<Output>,
     skipped: u64,
     over: u64,
-    room: u64,
+    budget: Budget<'a>,
 }
 
 /// What was collected.
@@ -42,7 +49,7 @@ pub(crate) struct Collected {
     pub(crate) outputs: Vec<Output>,
     /// Entries that were not taken.
     pub(crate) skipped: u64,
-    /// Those of them for which there was no room.
+    /// Those of them for which there was no room, or no time once the job was told to stop.
     pub(crate) over: u64,
 }
 
@@ -50,19 +57,29 @@ pub(crate) struct Collected {
 /// `bytes_max` of them together.
 ///
 /// # Errors
-/// Where our own side fails; what is wrong with the job's side is skipped and counted.
+/// If `target` cannot be opened; what cannot be collected is skipped and counted.
 pub(crate) fn collect(
     upper: &Dir,
     paths: &[String],
     target: &Path,
     bytes_max: u64,
+    cancel: &AtomicBool,
+) -> Result<Collected, SandboxError> {
+    collect_within(upper, paths, target, Budget::new(bytes_max, target, cancel, GRACE))
+}
+
+fn collect_within(
+    upper: &Dir,
+    paths: &[String],
+    target: &Path,
+    budget: Budget<'_>,
 ) -> Result<Collected, SandboxError> {
     let target = Dir::open(target).map_err(|e| SandboxError::state(target, "open")(e.into()))?;
-    let mut collection = Collection { target, outputs: vec![], skipped: 0, over: 0, room: bytes_max };
+    let mut collection = Collection { target, outputs: vec![], skipped: 0, over: 0, budget };
     for path in paths {
         let inside = path.trim_start_matches('/');
         match upper.dir(inside) {
-            Ok(dir) => collection.walk(&dir, inside, 0)?,
+            Ok(dir) => collection.walk(&dir, inside, 0),
             // The job moved its directory away, or put something else there.
             Err(Errno::NOENT) => {}
             Err(_) => collection.skip(),
@@ -73,15 +90,14 @@ pub(crate) fn collect(
     Ok(Collected { outputs, skipped, over })
 }
 
-impl Collection {
+impl Collection<'_> {
     fn skip(&mut self) {
         self.skipped = self.skipped.saturating_add(1);
     }
 
-    fn walk(&mut self, dir: &Dir, inside: &str, depth: usize) -> Result<(), SandboxError> {
+    fn walk(&mut self, dir: &Dir, inside: &str, depth: usize) {
         let Ok(Some(names)) = dir.names(ENTRIES_MAX) else {
-            self.skip();
-            return Ok(());
+            return self.skip();
         };
         for name in names {
             let Some(path) = name.to_str().map(|n| format!("{inside}/{n}")) else {
@@ -91,58 +107,51 @@ impl Collection {
             let kind = dir.stat(&name).ok().flatten().map(|s| FileType::from_raw_mode(s.st_mode));
             match kind {
                 Some(FileType::Directory) if depth < DEPTH_MAX => match dir.dir(&name) {
-                    Ok(below) => self.walk(&below, &path, depth.saturating_add(1))?,
+                    Ok(below) => self.walk(&below, &path, depth.saturating_add(1)),
                     Err(_) => self.skip(),
                 },
-                Some(FileType::RegularFile) => self.take(dir, &name, &path)?,
+                Some(FileType::RegularFile) => self.take(dir, &name, &path),
                 _ => self.skip(),
             }
         }
-        Ok(())
     }
 
-    fn take(&mut self, dir: &Dir, name: &OsStr, path: &str) -> Result<(), SandboxError> {
+    fn take(&mut self, dir: &Dir, name: &OsStr, path: &str) {
         let source = dir.read(name).ok().and_then(|file| Some((file.metadata().ok()?, file)));
         match source {
-            Some((meta, file))
-                if meta.is_file() && meta.len() <= self.room && self.outputs.len() < ENTRIES_MAX =>
-            {
-                let error = |source| SandboxError::Collect { path: format!("/{path}"), source };
-                let output = self.copy(file, path).map_err(error)?;
-                self.room = self.room.saturating_sub(output.size);
-                self.outputs.push(output);
-            }
-            Some((meta, _)) if meta.is_file() && meta.len() > self.room => {
-                self.over = self.over.saturating_add(1);
-                self.skip();
+            Some((meta, file)) if meta.is_file() && self.outputs.len() < ENTRIES_MAX => {
+                match self.budget.fits(meta.len()).and_then(|()| self.copy(file, path)) {
+                    Ok(output) => self.outputs.push(output),
+                    Err(error) if is_out_of_room(&error) => self.no_room(),
+                    Err(error) => {
+                        log::warn!("an output was not collected: {error}");
+                        self.skip();
+                    }
+                }
             }
             _ => self.skip(),
         }
-        Ok(())
     }
 
-    fn copy(&self, from: File, path: &str) -> io::Result<Output> {
+    fn no_room(&mut self) {
+        self.over = self.over.saturating_add(1);
+        self.skip();
+    }
+
+    /// Leaves nothing of a file that could not be copied whole.
+    fn copy(&mut self, mut from: File, path: &str) -> io::Result<Output> {
         let (parent, name) = path.rsplit_once('/').unwrap_or(("", path));
         let parents = parent.split('/').filter(|p| !p.is_empty()).map(OsStr::new);
-        let mut to = self.target.dir_all(parents)?.create(name, 0o600)?;
-        let mut hash = Sha256::new();
-        let size = copy_hashing(from.take(self.room), &mut to, &mut hash)?;
+        let parent = self.target.dir_all(parents)?;
+        let mut to = parent.create(name, 0o600)?;
+        let (mut hash, room) = (Sha256::new(), self.budget.room);
+        let copied = self.budget.copy(&mut from, &mut to, &mut |part| hash.update(part));
+        let size = copied.inspect_err(|_| {
+            // The room counts what is kept.
+            self.budget.room = room;
+            let _ = unlinkat(&parent, name, AtFlags::empty());
+        })?;
         Ok(Output { path: format!("/{path}"), size, sha256: hash.finalize().into() })
-    }
-}
-
-fn copy_hashing(mut from: impl Read, to: &mut impl Write, hash: &mut Sha256) -> io::Result<u64> {
-    let mut buffer = vec![0; 64 << 10];
-    let mut size = 0u64;
-    loop {
-        let got = from.read(&mut buffer)?;
-        if got == 0 {
-            return Ok(size);
-        }
-        let bytes = buffer.get(..got).unwrap_or_default();
-        hash.update(bytes);
-        to.write_all(bytes)?;
-        size = size.saturating_add(u64::try_from(got).unwrap_or(u64::MAX));
     }
 }
 
@@ -185,12 +194,57 @@ mod tests {
         let target = tempfile::tempdir().unwrap();
         let dir = Dir::open(upper.path()).unwrap();
         let paths = ["/out".to_owned(), "/other".to_owned(), "/gone".to_owned()];
-        let Collected { outputs, skipped, over } = collect(&dir, &paths, target.path(), 10).unwrap();
+        let Collected { outputs, skipped, over } =
+            collect(&dir, &paths, target.path(), 10, &AtomicBool::new(false)).unwrap();
         let names: Vec<_> = outputs.iter().map(|o| (o.path.as_str(), o.size)).collect();
         assert_eq!(names, [("/out/a", 3), ("/out/sub/b", 3)]);
         assert_eq!((skipped, over), (3, 1));
         assert_eq!(std::fs::read(output_file(target.path(), &outputs[1])).unwrap(), b"two");
         assert_eq!(outputs[0].sha256, <[u8; 32]>::from(Sha256::digest(b"one")));
+    }
+
+    /// A file of a terabyte that no block was ever written of costs the job nothing.
+    #[test]
+    fn what_has_no_room_is_counted_and_leaves_nothing() {
+        let (upper, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::create_dir(upper.path().join("out")).unwrap();
+        File::create(upper.path().join("out/sparse")).unwrap().set_len(1 << 20).unwrap();
+        std::fs::write(upper.path().join("out/z"), "small").unwrap();
+        let dir = Dir::open(upper.path()).unwrap();
+        let found = |reserve, stopped: bool| {
+            let cancel = AtomicBool::new(stopped);
+            let budget = Budget::new(1 << 40, target.path(), &cancel, Duration::ZERO).leaving(reserve);
+            let found = collect_within(&dir, &["/out".to_owned()], target.path(), budget).unwrap();
+            (found.outputs.len(), found.skipped, found.over)
+        };
+        assert_eq!(found(u64::MAX, false), (0, 2, 2));
+        assert_eq!(found(0, true), (0, 2, 2));
+        assert!(!target.path().join("out").exists());
+        assert_eq!(found(0, false), (2, 0, 0));
+    }
+
+    #[test]
+    fn half_a_file_is_not_kept() {
+        let (from, target) = (tempfile::NamedTempFile::new().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::write(from.path(), "12345").unwrap();
+        let go = AtomicBool::new(false);
+        let budget = Budget::new(2, target.path(), &go, Duration::ZERO).leaving(0);
+        let dir = Dir::open(target.path()).unwrap();
+        let mut half = Collection { target: dir, outputs: vec![], skipped: 0, over: 0, budget };
+        assert!(is_out_of_room(&half.copy(from.reopen().unwrap(), "out/x").unwrap_err()));
+        assert_eq!(half.budget.room, 2);
+        assert_eq!(std::fs::read_dir(target.path().join("out")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn what_is_in_the_way_is_no_failure() {
+        let (upper, target) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::create_dir(upper.path().join("out")).unwrap();
+        std::fs::write(upper.path().join("out/a"), "one").unwrap();
+        std::fs::write(target.path().join("out"), "a file").unwrap();
+        let dir = Dir::open(upper.path()).unwrap();
+        let found = collect(&dir, &["/out".to_owned()], target.path(), 10, &AtomicBool::new(false)).unwrap();
+        assert_eq!((found.outputs.len(), found.skipped, found.over), (0, 1, 0));
     }
 
     #[test]

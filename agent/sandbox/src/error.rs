@@ -149,7 +149,7 @@ pub enum SandboxError {
     #[error("assay-jailer is neither at {0:?} nor in /usr/lib/assay")]
     FindJailer(PathBuf),
     /// The probe is not beside the jailer.
-    #[error("assay-probe is not beside the jailer, at {0:?}")]
+    #[error("no assay-probe beside the jailer, at {0:?}: install it there")]
     FindProbe(PathBuf),
     /// The jailer could not be started, spoken to, or understood.
     #[error("jailer: {action}")]
@@ -193,14 +193,6 @@ pub enum SandboxError {
         needed: u64,
         /// Bytes that are.
         left: u64,
-    },
-    /// The job's outputs could not be collected.
-    #[error("output {path}")]
-    Collect {
-        /// Path inside the job.
-        path: String,
-        /// The cause.
-        source: io::Error,
     },
 }
 

@@ -8,11 +8,14 @@
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use assay_jailer::plan::Bind;
 use rustix::fs::{CWD, FileType, Mode, OFlags, ResolveFlags, fstat, openat2};
 
 use crate::confined::Dir;
+use crate::disk::{Budget, is_cancelled};
 use crate::error::SandboxError;
 use crate::job::JobFile;
 use crate::tree::{self, Others};
@@ -72,21 +75,25 @@ pub fn hash(path: &Path) -> Result<InputHash, SandboxError> {
     Ok(InputHash { sha256, is_directory })
 }
 
-/// Copies and verifies all inputs of a job; at most `room` bytes, and nothing below `state`.
+/// Copies and verifies all inputs of a job; at most `room` bytes, the disk's reserve stays, and nothing
+/// below `state` is one.
 ///
 /// # Errors
-/// [`SandboxError::ReadInput`], [`SandboxError::Input`] for one that is not what the job file says.
+/// [`SandboxError::ReadInput`], [`SandboxError::Input`] for one that is not what the job file says,
+/// [`SandboxError::Cancelled`] once `cancel` is set.
 pub(crate) fn bring(
     job: &JobFile,
     job_dir: &Path,
     state: &Path,
-    mut room: u64,
+    room: u64,
+    cancel: &AtomicBool,
 ) -> Result<Vec<Bind>, SandboxError> {
     if job.inputs.is_empty() {
         return Ok(vec![]);
     }
     let place = job_dir.join(PLACE);
     fs::create_dir(&place).map_err(SandboxError::state(&place, "create"))?;
+    let mut budget = Budget::new(room, &place, cancel, Duration::ZERO);
     let mut binds = Vec::new();
     for (number, input) in job.inputs.iter().enumerate() {
         let (source, copy) = (Path::new(&input.source), place.join(number.to_string()));
@@ -94,7 +101,10 @@ pub(crate) fn bring(
         if is_below(source, state) {
             return Err(refused("is the sandbox's own"));
         }
-        let found = bring_one(source, &copy, &mut room).map_err(failed(source))?;
+        let found = bring_one(source, &copy, &mut budget).map_err(|error| match is_cancelled(&error) {
+            true => SandboxError::Cancelled,
+            false => failed(source)(error),
+        })?;
         // The hash that was found stays here: a job file is no way to ask for one.
         if found != input.sha256 {
             return Err(refused("does not have the hash that the job file states"));
@@ -109,19 +119,19 @@ fn is_below(path: &Path, state: &Path) -> bool {
     [state, &real].iter().any(|state| path.starts_with(state) || state.starts_with(path))
 }
 
-fn bring_one(source: &Path, copy: &Path, room: &mut u64) -> io::Result<[u8; 32]> {
+fn bring_one(source: &Path, copy: &Path, budget: &mut Budget<'_>) -> io::Result<[u8; 32]> {
     match open(source)? {
         Source::File(file) => {
             let mode =
                 file.metadata().map(|facts| std::os::unix::fs::PermissionsExt::mode(&facts.permissions()))?;
             let to = File::options().write(true).create_new(true).open(copy)?;
-            tree::copy_file(file, to, if mode & 0o100 != 0 { 0o555 } else { 0o444 }, room)?;
+            tree::copy_file(file, to, if mode & 0o100 != 0 { 0o555 } else { 0o444 }, budget)?;
             Ok(tree::hash_file(File::open(copy)?)?.1)
         }
         Source::Tree(dir) => {
             fs::create_dir(copy)?;
             let to = Dir::open(copy)?;
-            tree::copy(&dir, &to, room)?;
+            tree::copy(&dir, &to, budget)?;
             tree::hash(&to, Others::Refused)
         }
     }
@@ -147,6 +157,8 @@ mod tests {
     /// A state directory, a job's directory in it, and a place for sources.
     struct Place {
         dir: tempfile::TempDir,
+        /// Whether the job was told to stop.
+        stopped: bool,
     }
 
     impl Place {
@@ -156,7 +168,7 @@ mod tests {
             fs::create_dir(dir.path().join("set")).unwrap();
             fs::write(dir.path().join("set/one"), "1").unwrap();
             fs::write(dir.path().join("file"), "content").unwrap();
-            Self { dir }
+            Self { dir, stopped: false }
         }
 
         fn path(&self, name: &str) -> PathBuf {
@@ -170,7 +182,7 @@ mod tests {
             );
             let job = JobFile::parse(text.as_bytes()).unwrap();
             let _ = fs::remove_dir_all(self.path("state/job/in"));
-            bring(&job, &self.path("state/job"), &self.path("state"), room)
+            bring(&job, &self.path("state/job"), &self.path("state"), room, &AtomicBool::new(self.stopped))
         }
     }
 
@@ -189,6 +201,30 @@ mod tests {
         assert!(!refusal.to_string().contains(&found));
         remove(&place.path("state/job"));
         assert!(!binds[0].source.exists());
+    }
+
+    #[test]
+    fn a_stop_ends_the_copying() {
+        let mut place = Place::new();
+        let (file, set) = (place.path("file"), place.path("set"));
+        let hashes = [hash(&file).unwrap().sha256, hash(&set).unwrap().sha256];
+        place.stopped = true;
+        for (source, hash) in [&file, &set].into_iter().zip(hashes) {
+            assert!(matches!(place.bring(source, hash, 100), Err(SandboxError::Cancelled)));
+        }
+    }
+
+    #[test]
+    fn the_disk_keeps_its_reserve() {
+        let place = Place::new();
+        let sparse = place.path("sparse");
+        // More than any disk of a test has; reading it would take hours.
+        if File::create(&sparse).unwrap().set_len(15 << 40).is_err() {
+            return eprintln!("SKIPPED: no file of 15 TiB here");
+        }
+        let refusal = place.bring(&sparse, [0; 32], u64::MAX).unwrap_err();
+        let SandboxError::ReadInput { source, .. } = &refusal else { panic!("{refusal}") };
+        assert_eq!(source.kind(), io::ErrorKind::StorageFull);
     }
 
     #[test]

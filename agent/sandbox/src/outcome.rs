@@ -19,7 +19,7 @@ pub enum Exit {
     OutOfMemory,
     /// Its time ran out.
     TimedOut,
-    /// It exceeded the cap of its checkpoint and was killed.
+    /// It exceeded the cap of its checkpoint and was killed, or left one that cannot be read back.
     Quota,
     /// Its caller cancelled it.
     Cancelled,
@@ -147,7 +147,8 @@ pub struct JobOutcome {
     /// Entries below its output directories that were not collected: links,
     /// devices, pipes, names that are not UTF-8, and what exceeded the limits.
     pub outputs_skipped: u64,
-    /// Those of them that exceeded the job's `output_bytes`.
+    /// Those of them that exceeded the job's `output_bytes` or what the node's disk had free, or came
+    /// too late once the job was told to stop.
     pub outputs_over: u64,
     /// Standard output.
     pub stdout: LogSummary,

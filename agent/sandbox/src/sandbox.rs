@@ -146,7 +146,7 @@ impl Sandbox {
         events: &dyn Fn(Event),
     ) -> Result<JobOutcome, SandboxError> {
         check_supported(job)?;
-        let secrets = secrets::planned(job, secrets)?;
+        secrets::check(job, secrets)?;
         // Holds the layers until the job is over.
         let tell = |event| events(Event::Image(event));
         let provided = self.images.provide(&job.image, cancel, &tell)?;
@@ -155,8 +155,9 @@ impl Sandbox {
         let mut dir = self.store.new_job(&job.digest())?;
         events(Event::Started { id: dir.id.clone(), dir: dir.path.clone() });
         let mut plan = Confidential(self.plan(job, image, layers, &room, &dir)?);
-        plan.0.secrets = secrets;
-        plan.0.binds = inputs::bring(job, &dir.path, &self.config.state_dir, self.config.input_bytes)?;
+        plan.0.secrets = secrets::planned(secrets);
+        let (state, input_bytes) = (&self.config.state_dir, self.config.input_bytes);
+        plan.0.binds = inputs::bring(job, &dir.path, state, input_bytes, cancel)?;
         let checkpoint = Checkpoint::open(&self.config.state_dir, job)?;
         if let Some(checkpoint) = &checkpoint {
             plan.0.binds.push(checkpoint.bind());
@@ -168,8 +169,8 @@ impl Sandbox {
         inputs::remove(&dir.path);
         let runs = runs?;
         let ended_ms = monotonic_ms();
-        let mut outcome = account(job, image, &dir, &plan.0, runs)?;
-        outcome.checkpoint = settle(checkpoint, &outcome.exit)?;
+        let mut outcome = account(job, image, &dir, &plan.0, runs, cancel)?;
+        outcome.checkpoint = settle(checkpoint, &mut outcome.exit);
         (outcome.started_ms, outcome.ended_ms) = (started_ms, ended_ms);
         outcome.wall_ms = ended_ms.saturating_sub(started_ms);
         dir.finish(&serde_json::to_vec_pretty(&outcome).unwrap_or_default())?;
@@ -307,17 +308,22 @@ fn reason(refusal: &assay_jailer::report::Refusal) -> String {
 }
 
 /// The checkpoint's hash. It stays for the job's next run unless there is nothing to go on from.
-fn settle(checkpoint: Option<Checkpoint>, exit: &Exit) -> Result<Option<[u8; 32]>, SandboxError> {
-    let Some(checkpoint) = checkpoint else { return Ok(None) };
-    if *exit == Exit::Quota {
-        checkpoint.remove();
-        return Ok(None);
+///
+/// What cannot be hashed is over its bounds, like what exceeds its cap: no tree that a job leaves
+/// behind keeps the job from its account.
+fn settle(checkpoint: Option<Checkpoint>, exit: &mut Exit) -> Option<[u8; 32]> {
+    let checkpoint = checkpoint?;
+    let hash = match &exit {
+        Exit::Quota => None,
+        _ => checkpoint.hash().inspect_err(|error| log::warn!("a checkpoint has no hash: {error}")).ok(),
+    };
+    if hash.is_none() {
+        *exit = Exit::Quota;
     }
-    let hash = checkpoint.hash()?;
-    if exit.is_success() {
+    if hash.is_none() || exit.is_success() {
         checkpoint.remove();
     }
-    Ok(Some(hash))
+    hash
 }
 
 fn account(
@@ -326,10 +332,11 @@ fn account(
     dir: &JobDir,
     plan: &Plan,
     runs: Runs,
+    cancel: &AtomicBool,
 ) -> Result<JobOutcome, SandboxError> {
     let Run { finished: Finished { report, upper }, exit, .. } = runs.last;
     let collected = match &upper {
-        Some(upper) => collect(upper, &job.outputs, &dir.path.join("out"), job.output_bytes)?,
+        Some(upper) => collect(upper, &job.outputs, &dir.path.join("out"), job.output_bytes, cancel)?,
         None => Collected::default(),
     };
     Ok(JobOutcome {

@@ -16,19 +16,20 @@ impl Drop for Confidential {
     }
 }
 
-/// The plan's form of a job's secrets.
-///
 /// # Errors
 /// [`SandboxError::Secrets`] where those that were opened are not those of the job.
-pub(crate) fn planned(job: &JobFile, secrets: &[Secret]) -> Result<Vec<plan::Secret>, SandboxError> {
-    if !job.secrets.keys().eq(secrets.iter().map(|secret| &secret.name)) {
-        return Err(SandboxError::Secrets);
-    }
+pub(crate) fn check(job: &JobFile, secrets: &[Secret]) -> Result<(), SandboxError> {
+    let are_its_own = job.secrets.keys().eq(secrets.iter().map(|secret| &secret.name));
+    are_its_own.then_some(()).ok_or(SandboxError::Secrets)
+}
+
+/// The plan's form of a job's secrets. Nothing but a [`Confidential`] plan may hold it.
+pub(crate) fn planned(secrets: &[Secret]) -> Vec<plan::Secret> {
     let planned = |secret: &Secret| plan::Secret {
         name: secret.name.clone(),
         value_hex: hex::encode(secret.value.as_slice()),
     };
-    Ok(secrets.iter().map(planned).collect())
+    secrets.iter().map(planned).collect()
 }
 
 #[cfg(test)]
@@ -41,10 +42,12 @@ mod tests {
         let text = format!("[job]\nimage = \"oci:/l\"\n[job.secrets]\nA = \"{sealed}\"\nB = \"{sealed}\"\n");
         let job = JobFile::parse(text.as_bytes()).unwrap();
         let secret = |name: &str| Secret { name: name.into(), value: b"\x01\xff".to_vec().into() };
-        let good = planned(&job, &[secret("A"), secret("B")]).unwrap();
+        let all = [secret("A"), secret("B")];
+        check(&job, &all).unwrap();
+        let good = planned(&all);
         assert_eq!((good.len(), good[1].name.as_str(), good[1].value_hex.as_str()), (2, "B", "01ff"));
         for wrong in [vec![], vec![secret("A")], vec![secret("A"), secret("C")]] {
-            assert!(matches!(planned(&job, &wrong), Err(SandboxError::Secrets)));
+            assert!(matches!(check(&job, &wrong), Err(SandboxError::Secrets)));
         }
     }
 }

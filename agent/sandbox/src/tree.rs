@@ -14,6 +14,7 @@ use rustix::fs::{FileType, Stat, readlinkat, symlinkat};
 use sha2::{Digest, Sha256};
 
 use crate::confined::Dir;
+use crate::disk::Budget;
 
 /// Most entries in a tree.
 pub(crate) const ENTRIES_MAX: usize = 100_000;
@@ -48,52 +49,68 @@ fn broken(what: &str, path: &[u8]) -> io::Error {
 
 /// Visits everything below a directory: names in byte order, a directory before what is in it.
 pub(crate) fn walk(dir: &Dir, visit: &mut dyn FnMut(&Entry<'_>) -> io::Result<()>) -> io::Result<()> {
-    let mut left = ENTRIES_MAX;
-    walk_in(dir, &mut Vec::new(), 0, &mut left, visit)
+    walk_in(dir, &mut Vec::new(), 0, &mut Walk { left: ENTRIES_MAX, visit, unseen: &mut Err })
 }
 
-fn walk_in(
-    dir: &Dir,
-    path: &mut Vec<u8>,
-    depth: usize,
-    left: &mut usize,
-    visit: &mut dyn FnMut(&Entry<'_>) -> io::Result<()>,
-) -> io::Result<()> {
-    let names = dir.names(*left)?.ok_or_else(|| broken("more than 100000 entries", path))?;
-    *left = left.saturating_sub(names.len());
+/// A walk under way.
+struct Walk<'a> {
+    /// Entries that it may still meet.
+    left: usize,
+    visit: &'a mut dyn FnMut(&Entry<'_>) -> io::Result<()>,
+    /// What becomes of the kernel's error for an entry; an `Ok` goes on with the next.
+    unseen: &'a mut dyn FnMut(io::Error) -> io::Result<()>,
+}
+
+fn walk_in(dir: &Dir, path: &mut Vec<u8>, depth: usize, walk: &mut Walk<'_>) -> io::Result<()> {
+    let names = match dir.names(walk.left) {
+        Err(error) => return (walk.unseen)(error.into()),
+        Ok(names) => names.ok_or_else(|| broken("more than 100000 entries", path))?,
+    };
+    walk.left = walk.left.saturating_sub(names.len());
     for name in names {
         let length = path.len();
         if !path.is_empty() {
             path.push(b'/');
         }
         path.extend(name.as_bytes());
-        // What is gone meanwhile was never there.
-        if let Some(stat) = dir.stat(&name)? {
-            let kind = match FileType::from_raw_mode(stat.st_mode) {
-                FileType::Directory => Kind::Directory,
-                FileType::RegularFile => Kind::File,
-                FileType::Symlink => Kind::Link,
-                _ => Kind::Other,
-            };
-            visit(&Entry { dir, name: &name, path, kind, stat })?;
-            if kind == Kind::Directory {
-                if depth >= DEPTH_MAX {
-                    return Err(broken("more than 64 directories deep", path));
-                }
-                walk_in(&dir.dir(&name)?, path, depth.saturating_add(1), left, visit)?;
-            }
-        }
+        walk_to(dir, &name, path, depth, walk)?;
         path.truncate(length);
     }
     Ok(())
 }
 
-/// Copies a tree into an empty directory: files, directories and links, nothing else, at most
-/// `room` bytes, of which what it took is subtracted. Everybody may read the copy.
+fn walk_to(dir: &Dir, name: &OsStr, path: &mut Vec<u8>, depth: usize, walk: &mut Walk<'_>) -> io::Result<()> {
+    let stat = match dir.stat(name) {
+        Err(error) => return (walk.unseen)(error.into()),
+        // What is gone meanwhile was never there.
+        Ok(None) => return Ok(()),
+        Ok(Some(stat)) => stat,
+    };
+    let kind = match FileType::from_raw_mode(stat.st_mode) {
+        FileType::Directory => Kind::Directory,
+        FileType::RegularFile => Kind::File,
+        FileType::Symlink => Kind::Link,
+        _ => Kind::Other,
+    };
+    (walk.visit)(&Entry { dir, name, path, kind, stat })?;
+    if kind != Kind::Directory {
+        return Ok(());
+    }
+    if depth >= DEPTH_MAX {
+        return Err(broken("more than 64 directories deep", path));
+    }
+    match dir.dir(name) {
+        Ok(below) => walk_in(&below, path, depth.saturating_add(1), walk),
+        Err(error) => (walk.unseen)(error.into()),
+    }
+}
+
+/// Copies a tree into an empty directory: files, directories and links, nothing else, within the
+/// budget. Everybody may read the copy.
 ///
 /// # Errors
-/// [`io::ErrorKind::InvalidData`] names the entry that breaks a rule; else the kernel's.
-pub(crate) fn copy(from: &Dir, to: &Dir, room: &mut u64) -> io::Result<()> {
+/// [`io::ErrorKind::InvalidData`] names the entry that breaks a rule; else the budget's or the kernel's.
+pub(crate) fn copy(from: &Dir, to: &Dir, budget: &mut Budget<'_>) -> io::Result<()> {
     open_to_all(to, 0o755)?;
     walk(from, &mut |entry| {
         let (above, name) = split(entry.path);
@@ -103,7 +120,7 @@ pub(crate) fn copy(from: &Dir, to: &Dir, room: &mut u64) -> io::Result<()> {
             Kind::Link => Ok(symlinkat(target(entry)?.as_os_str(), &parent, name)?),
             Kind::File => {
                 let mode = if is_executable(entry.stat.st_mode) { 0o555 } else { 0o444 };
-                copy_file(entry.dir.read(entry.name)?, parent.create(name, 0o600)?, mode, room)
+                copy_file(entry.dir.read(entry.name)?, parent.create(name, 0o600)?, mode, budget)
             }
             Kind::Other => Err(broken("is no file, directory or link", entry.path)),
         }
@@ -134,21 +151,25 @@ fn target(entry: &Entry<'_>) -> io::Result<OsString> {
 }
 
 /// Copies a regular file, sharing its blocks where the file system can.
-pub(crate) fn copy_file(from: File, to: File, mode: u32, room: &mut u64) -> io::Result<()> {
-    let from_facts = from.metadata()?;
-    if !from_facts.is_file() {
+///
+/// # Errors
+/// The budget's or the kernel's.
+pub(crate) fn copy_file(mut from: File, mut to: File, mode: u32, budget: &mut Budget<'_>) -> io::Result<()> {
+    let facts = from.metadata()?;
+    if !facts.is_file() {
         return Err(broken("is no file", b"entry"));
     }
-    let too_large = || io::Error::new(io::ErrorKind::FileTooLarge, "more bytes than inputs may have");
-    if from_facts.len() > *room {
-        return Err(too_large());
+    budget.fits(facts.len())?;
+    match rustix::fs::ioctl_ficlone(&to, &from) {
+        // It may have grown since it was asked.
+        Ok(()) => {
+            let left = budget.room.checked_sub(to.metadata()?.len());
+            budget.room = left.ok_or_else(|| io::Error::from(io::ErrorKind::FileTooLarge))?;
+        }
+        Err(_) => {
+            budget.copy(&mut from, &mut to, &mut |_| {})?;
+        }
     }
-    let copied = match rustix::fs::ioctl_ficlone(&to, &from) {
-        Ok(()) => to.metadata()?.len(),
-        Err(_) => io::copy(&mut from.take(room.saturating_add(1)), &mut &to)?,
-    };
-    // It may have grown since it was asked.
-    *room = room.checked_sub(copied).ok_or_else(too_large)?;
     to.set_permissions(Permissions::from_mode(mode))
 }
 
@@ -196,19 +217,24 @@ pub(crate) fn hash_file(mut file: File) -> io::Result<(u64, [u8; 32])> {
     }
 }
 
-/// Bytes that a tree takes on its disk, an entry at least a block; `None` where it breaks a limit.
+/// Bytes of a tree: of an entry what it takes on its disk or claims to hold, and a block at least;
+/// `None` where it breaks a limit or shuts us out.
 pub(crate) fn disk_usage(dir: &Dir) -> Option<u64> {
     let mut bytes = 0u64;
-    let counted = walk(dir, &mut |entry| {
+    let mut visit = |entry: &Entry<'_>| {
         let blocks = u64::try_from(entry.stat.st_blocks).unwrap_or(u64::MAX).saturating_mul(512);
-        bytes = bytes.saturating_add(blocks.max(4096));
+        let claimed = if entry.kind == Kind::File { entry.stat.st_size } else { 0 };
+        let claimed = u64::try_from(claimed).unwrap_or(u64::MAX);
+        bytes = bytes.saturating_add(blocks.max(claimed).max(4096));
         Ok(())
-    });
-    match counted {
-        Err(error) if error.kind() == io::ErrorKind::InvalidData => None,
-        // A live tree changes under the walk; what could not be seen is seen the next time.
-        _ => Some(bytes),
-    }
+    };
+    // A live tree changes under the walk; what was moved away is seen the next time.
+    let mut unseen = |error: io::Error| match error.kind() {
+        io::ErrorKind::PermissionDenied => Err(error),
+        _ => Ok(()),
+    };
+    let mut walk = Walk { left: ENTRIES_MAX, visit: &mut visit, unseen: &mut unseen };
+    walk_in(dir, &mut Vec::new(), 0, &mut walk).is_ok().then_some(bytes)
 }
 
 /// Whether two descriptors are of one file.
@@ -223,6 +249,8 @@ mod tests {
     use std::fs;
     use std::os::unix::fs::symlink;
     use std::path::Path;
+    use std::sync::atomic::AtomicBool;
+    use std::time::Duration;
 
     fn tree(at: &Path) {
         fs::create_dir_all(at.join("a/b")).unwrap();
@@ -232,20 +260,25 @@ mod tests {
         symlink("/etc/passwd", at.join("link")).unwrap();
     }
 
+    /// Copies with so much room; what of it is left.
+    fn copied(from: &Dir, to: &Path, room: u64) -> io::Result<u64> {
+        let go = AtomicBool::new(false);
+        let mut budget = Budget::new(room, to, &go, Duration::ZERO).leaving(0);
+        copy(from, &Dir::open(to)?, &mut budget).map(|()| budget.room)
+    }
+
     #[test]
     fn a_copy_has_the_hash_of_its_original() {
         let (from, to) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         tree(from.path());
         let (from, into) = (Dir::open(from.path()).unwrap(), Dir::open(to.path()).unwrap());
-        let mut room = 100;
-        copy(&from, &into, &mut room).unwrap();
-        assert_eq!(room, 90);
+        assert_eq!(copied(&from, to.path(), 100).unwrap(), 90);
         assert_eq!(hash(&from, Others::Refused).unwrap(), hash(&into, Others::Refused).unwrap());
         let mode = |name: &str| to.path().join(name).symlink_metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!((mode("a-"), mode("a/b/file"), mode("a")), (0o555, 0o444, 0o755));
         assert_eq!(fs::read_link(to.path().join("link")).unwrap(), Path::new("/etc/passwd"));
         let full = tempfile::tempdir().unwrap();
-        let refusal = copy(&from, &Dir::open(full.path()).unwrap(), &mut 9).unwrap_err();
+        let refusal = copied(&from, full.path(), 9).unwrap_err();
         assert_eq!(refusal.kind(), io::ErrorKind::FileTooLarge);
     }
 
@@ -257,7 +290,7 @@ mod tests {
         nix::unistd::mkfifo(&from.path().join("pipe"), nix::sys::stat::Mode::S_IRUSR).unwrap();
         assert!(hash(&dir, Others::Refused).unwrap_err().to_string().contains("pipe"));
         assert_eq!(hash(&dir, Others::Ignored).unwrap(), empty);
-        assert!(copy(&dir, &Dir::open(to.path()).unwrap(), &mut 9).is_err());
+        assert!(copied(&dir, to.path(), 9).is_err());
     }
 
     #[test]
@@ -279,5 +312,43 @@ mod tests {
         fs::write(from.path().join("big"), vec![1; 1 << 20]).unwrap();
         File::open(from.path().join("big")).unwrap().sync_all().unwrap();
         assert!(disk_usage(&dir).unwrap() >= before + (1 << 20));
+    }
+
+    /// One entry that cannot be seen does not hide what comes after it.
+    #[test]
+    fn usage_goes_on_behind_what_is_gone() {
+        let from = tempfile::tempdir().unwrap();
+        tree(from.path());
+        let dir = Dir::open(from.path()).unwrap();
+        let mut seen = vec![];
+        let mut visit = |entry: &Entry<'_>| {
+            // The job removes the directory between two looks at it.
+            let _ = (entry.name == "a").then(|| fs::remove_dir_all(from.path().join("a")));
+            seen.push(entry.name.to_owned());
+            Ok(())
+        };
+        let mut walk = Walk { left: 9, visit: &mut visit, unseen: &mut |_| Ok(()) };
+        walk_in(&dir, &mut vec![], 0, &mut walk).unwrap();
+        assert_eq!(seen, ["a", "a-", "link"]);
+    }
+
+    /// A directory that shuts us out could hold anything. Root is never shut out.
+    #[test]
+    fn usage_cannot_be_hidden() {
+        if rustix::process::geteuid().is_root() {
+            return eprintln!("SKIPPED: root reads every directory");
+        }
+        let from = tempfile::tempdir().unwrap();
+        tree(from.path());
+        fs::set_permissions(from.path().join("a"), Permissions::from_mode(0o000)).unwrap();
+        assert_eq!(disk_usage(&Dir::open(from.path()).unwrap()), None);
+        fs::set_permissions(from.path().join("a"), Permissions::from_mode(0o700)).unwrap();
+    }
+
+    #[test]
+    fn a_hole_counts_as_what_it_claims() {
+        let from = tempfile::tempdir().unwrap();
+        File::create(from.path().join("sparse")).unwrap().set_len(1 << 40).unwrap();
+        assert!(disk_usage(&Dir::open(from.path()).unwrap()).unwrap() >= 1 << 40);
     }
 }

@@ -221,6 +221,50 @@ fn a_checkpoint_has_a_cap_and_is_its_jobs_own() {
     assert_eq!(other.stdout.tail, "");
 }
 
+/// Names so long that the tree hash has no path for them: within every cap, and no reason for a
+/// job to go without its account.
+#[test]
+fn a_checkpoint_that_has_no_hash_is_over_its_bounds() {
+    if !can_run() {
+        return;
+    }
+    let bench = Bench::new();
+    let script = "cd /ckpt; ls | wc -l; n=$(printf %0255d 0); \
+                  mkdir $n; for i in $(seq 17); do mkdir t; mv $n t; mv t $n; done; exit 3";
+    let extra = "checkpoint = \"/ckpt\"\ntimeout = \"60s\"";
+    for _ in 0..2 {
+        let done = bench.run_with(script, extra).unwrap();
+        assert_eq!((&done.exit, done.checkpoint), (&Exit::Quota, None), "{done:?}");
+        assert_eq!(done.stdout.tail, "0\n");
+        assert_eq!(fs::read_dir(bench.state().join("checkpoints")).unwrap().count(), 0);
+    }
+}
+
+/// A file of terabytes without a block: neither the disk nor the account suffers.
+#[test]
+fn a_sparse_output_is_counted_and_not_copied() {
+    if !can_run() {
+        return;
+    }
+    let bench = Bench::new();
+    let script = "cd /out; busybox truncate -s 17592186044416 sparse; ls -l sparse; echo good > x";
+    let mut job = bench.job(script, "outputs = [\"/out\"]");
+    (job.resources.disk_bytes, job.output_bytes) = (64 << 40, 64 << 40);
+    let done = run(&bench, &job, &[]).unwrap();
+    assert!(done.stdout.tail.contains("17592186044416"), "{done:?}");
+    let paths: Vec<_> = done.outputs.iter().map(|o| o.path.as_str()).collect();
+    assert_eq!((paths, done.outputs_skipped, done.outputs_over), (vec!["/out/x"], 1, 1));
+}
+
+/// They are checked before anything is fetched.
+#[test]
+fn missing_secrets_are_refused_before_the_image() {
+    let bench = Bench::new();
+    fs::remove_dir_all(bench.dir.path().join("image")).unwrap();
+    let job = bench.job("true", &format!("[job.secrets]\nKEY = \"{SEALED}\"\n"));
+    assert!(matches!(run(&bench, &job, &[]), Err(SandboxError::Secrets)));
+}
+
 #[test]
 fn one_run_at_a_time_has_the_checkpoint() {
     if !can_run() {

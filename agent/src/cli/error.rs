@@ -261,15 +261,39 @@ impl CliError {
                 "keep a copy of the file; what validators received of it is safe with them"
             }
             Self::Part { .. } => "see what is missing with: assay-agent doctor",
+            Self::Refused { code, .. } => return refused(code).map(str::to_owned),
             _ => return None,
         };
         Some(hint.to_owned())
     }
 }
 
+/// What to do about a refusal of the agent's.
+fn refused(code: &str) -> Option<&'static str> {
+    Some(match code {
+        "job.file" => "every field of a job file: assay-agent job schema",
+        "job.busy" => "see them with: assay-agent job list, and end one with: assay-agent job stop JOB",
+        "job.sandbox" | "job.unable" => "see what this machine lacks with: assay-agent doctor",
+        "sandbox.audit" => "see each attempt with: assay-agent doctor --sandbox",
+        "job.secrets" => "seal them to the session that is open, with: assay-validator seal",
+        "job.unsigned" => "see what is wrong with: assay-agent status",
+        "job.unknown" | "job.ambiguous" => "see all of them with: assay-agent job list",
+        _ => return None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_refused_job_is_told_what_comes_next() {
+        let codes = ["file", "busy", "sandbox", "unable", "secrets", "unsigned", "unknown", "ambiguous"];
+        for code in codes.map(|code| format!("job.{code}")).into_iter().chain(["sandbox.audit".into()]) {
+            let error = CliError::Refused { code: code.clone(), text: "no".into() };
+            assert!(error.hint().is_some(), "{code}");
+        }
+    }
 
     #[test]
     fn the_chain_is_one_line() {

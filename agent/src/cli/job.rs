@@ -120,7 +120,10 @@ fn page(answer: &JobAnswer, paint: Paint) -> Page {
     );
     outputs(&mut page, &answer.outputs);
     if answer.outputs_over > 0 {
-        let text = format!("{} more exceeded output_bytes and were not kept", answer.outputs_over);
+        let text = format!(
+            "{} more exceeded output_bytes or the node's disk and were not kept",
+            answer.outputs_over
+        );
         page.line(Tone::Yellow, &text);
     }
     page

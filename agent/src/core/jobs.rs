@@ -25,15 +25,15 @@ use crate::config::{Config, ImageSettings};
 /// Most jobs at a time; a beat names no more than that.
 const MAX_RUNNING: usize = 16;
 
-/// The jobs that run now, and those that ran since the last beat.
+/// The jobs that run now or are about to, and those that ran since the last beat.
 #[derive(Default)]
 pub(super) struct Jobs {
     running: BTreeMap<u64, Running>,
     next: u64,
     ended: BTreeSet<[u8; 8]>,
     sandbox: Option<Arc<Sandbox>>,
-    /// What the audit of this core's sandbox said, once it ran: its refusal of every job, if any.
-    pub(super) audited: Option<Option<String>>,
+    /// What the audit of this core's sandbox came to, once it did.
+    pub(super) audited: Option<audit::Verdict>,
 }
 
 struct Running {
@@ -60,12 +60,21 @@ impl Jobs {
         self.ended.clear();
     }
 
-    fn start(&mut self, digest: Digest) -> (u64, Arc<AtomicBool>) {
+    /// Takes one of the places; `None` when all are taken.
+    fn start(&mut self, digest: Digest) -> Option<(u64, Arc<AtomicBool>)> {
+        if self.running.len() >= MAX_RUNNING {
+            return None;
+        }
         let (number, cancel) = (self.next, Arc::new(AtomicBool::new(false)));
         self.next += 1;
         let started_ms = clock::boot_ms();
         self.running.insert(number, Running { digest, started_ms, cancel: Arc::clone(&cancel) });
-        (number, cancel)
+        Some((number, cancel))
+    }
+
+    /// Gives the place of a job back that did not come to run.
+    fn refuse(&mut self, number: u64) {
+        self.running.remove(&number);
     }
 
     fn end(&mut self, number: u64) {
@@ -144,28 +153,40 @@ pub(super) async fn run(node: &Rc<Node>, file: &str) -> Answer {
         Ok(job) => job,
         Err(error) => return Answer::refused("job.file", chain(&error)),
     };
-    if node.jobs.borrow().running.len() >= MAX_RUNNING {
+    // From here on it is counted, listed and stopped like one that runs.
+    let started = node.jobs.borrow_mut().start(Digest(job.digest()));
+    let Some((number, cancel)) = started else {
         return Answer::refused("job.busy", format!("{MAX_RUNNING} jobs run already"));
-    }
-    let sandbox = node.jobs.borrow_mut().sandbox(&node.config);
-    let sandbox = match sandbox {
-        Ok(sandbox) => sandbox,
-        Err(error) => return Answer::refused("job.sandbox", chain(&error)),
     };
-    if let Err(refusal) = audit::check(node, &sandbox).await {
-        return refusal;
-    }
-    let secrets = match secrets(node, &job) {
-        Ok(secrets) => secrets,
-        Err(text) => return Answer::refused("job.secrets", text),
+    let (sandbox, secrets) = match prepare(node, &job, &cancel).await {
+        Ok(prepared) => prepared,
+        Err(refusal) => {
+            node.jobs.borrow_mut().refuse(number);
+            return refusal;
+        }
     };
-    let (number, cancel) = node.jobs.borrow_mut().start(Digest(job.digest()));
     let answer = match on_thread(sandbox, job, secrets, cancel).await {
         Ok(outcome) => account(node, &outcome).await,
         Err(text) => Answer::refused("job.unable", text),
     };
     node.jobs.borrow_mut().end(number);
     answer
+}
+
+/// The audited sandbox and the job's opened secrets.
+async fn prepare(
+    node: &Rc<Node>,
+    job: &JobFile,
+    cancel: &AtomicBool,
+) -> Result<(Arc<Sandbox>, Vec<Secret>), Answer> {
+    let sandbox = node.jobs.borrow_mut().sandbox(&node.config);
+    let sandbox = sandbox.map_err(|error| Answer::refused("job.sandbox", chain(&error)))?;
+    audit::check(node, &sandbox).await?;
+    if cancel.load(Ordering::Relaxed) {
+        return Err(Answer::refused("job.unable", chain(&SandboxError::Cancelled)));
+    }
+    let secrets = secrets(node, job).map_err(|text| Answer::refused("job.secrets", text))?;
+    Ok((sandbox, secrets))
 }
 
 /// The job's secrets, opened with the open session's key.
@@ -289,9 +310,9 @@ mod tests {
     #[test]
     fn a_beat_names_what_ran_since_the_last_one_once() {
         let mut jobs = Jobs::default();
-        let (first, _) = jobs.start(digest(1));
-        let (second, _) = jobs.start(digest(1));
-        jobs.start(digest(2));
+        let (first, _) = jobs.start(digest(1)).unwrap();
+        let (second, _) = jobs.start(digest(1)).unwrap();
+        jobs.start(digest(2)).unwrap();
         jobs.end(first);
         jobs.end(second);
         assert_eq!(jobs.since_beat(), [[1; 8], [2; 8]].map(ByteArray::from));
@@ -300,14 +321,29 @@ mod tests {
     }
 
     #[test]
+    fn places_are_taken_before_a_job_runs_and_given_back() {
+        let mut jobs = Jobs::default();
+        let places: Vec<_> = (0..MAX_RUNNING).map(|_| jobs.start(digest(1)).unwrap()).collect();
+        assert!(jobs.start(digest(2)).is_none());
+        jobs.refuse(places[0].0);
+        let (number, cancel) = jobs.start(digest(2)).unwrap();
+        jobs.cancel_all();
+        assert!(cancel.load(Ordering::Relaxed));
+        // What never ran is in no beat.
+        jobs.refuse(number);
+        jobs.beat_stored();
+        assert_eq!(jobs.since_beat(), [ByteArray::from([1; 8])]);
+    }
+
+    #[test]
     fn a_job_is_named_by_enough_of_its_digest() {
         let mut jobs = Jobs::default();
-        jobs.start(Digest([0xab; 32]));
-        jobs.start(Digest([0xcd; 32]));
+        jobs.start(Digest([0xab; 32])).unwrap();
+        jobs.start(Digest([0xcd; 32])).unwrap();
         assert_eq!(jobs.find("ab").unwrap().digest, Digest([0xab; 32]));
         let count = |prefix: &str| jobs.find(prefix).map(|_| ()).unwrap_err();
         assert_eq!((count(""), count("ff")), (2, 0));
-        let (_, cancel) = jobs.start(Digest([0xab; 32]));
+        let (_, cancel) = jobs.start(Digest([0xab; 32])).unwrap();
         assert_eq!(jobs.find("ab").map(|_| ()).unwrap_err(), 2);
         jobs.cancel_all();
         assert!(cancel.load(Ordering::Relaxed));

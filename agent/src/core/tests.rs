@@ -21,6 +21,7 @@ use crate::ledger::testing::{Maker, key, network};
 use crate::link::frame::{self, Request, Response};
 
 mod enrolling;
+mod starting;
 
 const V: u8 = 7;
 

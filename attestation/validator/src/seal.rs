@@ -94,8 +94,8 @@ pub(crate) fn run(args: &SealArgs) -> Result<bool, Error> {
     let Some(checked) = checked.first() else { return Ok(false) };
     let Some((start, appraisal)) = believed(checked, args.platform)? else { return Ok(false) };
     let sealed = seal_all(&args.secrets, &job, &start, verifier.trust.network.id())?;
-    let file = with_secrets(&text, &sealed).and_then(|file| check(file, &sealed));
-    let file = file.ok_or_else(|| unusable(&args.job, "secrets cannot be added to it"))?;
+    let file = with_secrets(&text, &sealed).ok_or_else(|| NO_PLACE.to_owned());
+    let file = file.and_then(|file| check(file, &sealed)).map_err(|why| unusable(&args.job, &why))?;
     if let Some(out) = &args.out {
         std::fs::write(out, &file).map_err(|source| Error::WriteFile { path: out.clone(), source })?;
     }
@@ -212,9 +212,21 @@ fn with_secrets(text: &str, sealed: &BTreeMap<String, Sealed>) -> Option<String>
     Some(format!("{text}{end}\n[job.secrets]\n{lines}"))
 }
 
-/// The file, if it reads back with exactly these secrets.
-fn check(file: String, sealed: &BTreeMap<String, Sealed>) -> Option<String> {
-    JobFile::parse(file.as_bytes()).is_ok_and(|job| job.secrets == *sealed).then_some(file)
+/// What keeps secrets from a file that is a job file without them.
+const NO_PLACE: &str = "secrets cannot be added to it: write job as a table of its own, under the line [job]";
+
+/// The file, if it reads back with exactly these secrets; else why not.
+fn check(file: String, sealed: &BTreeMap<String, Sealed>) -> Result<String, String> {
+    if file.len() > JOB_FILE_MAX {
+        let bytes = file.len();
+        return Err(format!(
+            "has {bytes} bytes with its secrets, and a job file has {JOB_FILE_MAX} at most: seal smaller ones"
+        ));
+    }
+    match JobFile::parse(file.as_bytes()) {
+        Ok(job) if job.secrets == *sealed => Ok(file),
+        _ => Err(NO_PLACE.to_owned()),
+    }
 }
 
 #[cfg(test)]
@@ -241,10 +253,11 @@ mod tests {
     fn a_file_that_cannot_take_them_is_refused() {
         let inline = "job = { image = \"oci:/l\" }\n";
         assert!(JobFile::parse(inline.as_bytes()).is_ok());
-        assert_eq!(check(with_secrets(inline, &sealed()).unwrap(), &sealed()), None);
+        let why = |text: &str| check(with_secrets(text, &sealed()).unwrap(), &sealed()).unwrap_err();
+        assert!(why(inline).contains("[job]"));
         let full = format!("[job]\nimage = \"oci:/l\"\n#{}", "x".repeat(JOB_FILE_MAX - 40));
         assert!(JobFile::parse(full.as_bytes()).is_ok());
-        assert_eq!(check(with_secrets(&full, &sealed()).unwrap(), &sealed()), None);
+        assert!(why(&full).contains("65536 at most"));
     }
 
     #[test]
