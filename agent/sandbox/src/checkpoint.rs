@@ -6,7 +6,9 @@
 //! are too many.
 //!
 //! The job writes to the disk itself, so its cap is looked after while the job runs: a job that
-//! exceeds it is killed, and loses the checkpoint. Between two looks a job can exceed it.
+//! exceeds it is killed, and loses the checkpoint. Between two looks a job can exceed it. What no name
+//! leads to, a removed file that is still open, is not counted: a job with a checkpoint is killed likewise
+//! when the disk is nearly full, whoever has filled it.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -19,6 +21,7 @@ use rustix::fs::{FlockOperation, flock, statvfs};
 use crate::confined::Dir;
 use crate::error::SandboxError;
 use crate::job::JobFile;
+use crate::remove;
 use crate::tree::{self, Others};
 
 /// Most checkpoints that nobody uses.
@@ -33,6 +36,7 @@ pub(crate) struct Checkpoint {
     dir: Dir,
     target: String,
     cap: u64,
+    reserve: u64,
     _lock: File,
 }
 
@@ -72,7 +76,8 @@ impl Checkpoint {
         let lock = try_lock(&place).map_err(SandboxError::state(&place, "lock"))?;
         let lock = lock.ok_or(SandboxError::CheckpointBusy)?;
         let dir = Dir::open(&data).map_err(|e| SandboxError::state(&data, "open")(e.into()))?;
-        let opened = Self { place, dir, target: wanted.target.clone(), cap: wanted.bytes, _lock: lock };
+        let (target, cap) = (wanted.target.clone(), wanted.bytes);
+        let opened = Self { place, dir, target, cap, reserve: RESERVE, _lock: lock };
         opened.check_room(&data)?;
         prune(&all);
         Ok(Some(opened))
@@ -80,7 +85,7 @@ impl Checkpoint {
 
     fn check_room(&self, data: &Path) -> Result<(), SandboxError> {
         let used = tree::disk_usage(&self.dir).unwrap_or(0);
-        let needed = self.cap.saturating_sub(used).saturating_add(RESERVE);
+        let needed = self.cap.saturating_sub(used).saturating_add(self.reserve);
         let left = available(data).map_err(SandboxError::state(data, "ask for room"))?;
         if left < needed {
             return Err(SandboxError::NoRoom { what: "the checkpoint", needed, left });
@@ -98,6 +103,17 @@ impl Checkpoint {
         tree::disk_usage(&self.dir).is_none_or(|bytes| bytes > self.cap)
     }
 
+    /// True if the disk has less left than no checkpoint may take. Cheap.
+    pub(crate) fn is_disk_full(&self) -> bool {
+        available(&self.place).is_ok_and(|left| left < self.reserve)
+    }
+
+    /// The same checkpoint on a disk of which so much must be left, bytes.
+    #[cfg(test)]
+    pub(crate) fn with_reserve(self, reserve: u64) -> Self {
+        Self { reserve, ..self }
+    }
+
     /// Its tree hash. No process of the job is left.
     ///
     /// # Errors
@@ -109,7 +125,7 @@ impl Checkpoint {
 
     /// Removes it.
     pub(crate) fn remove(self) {
-        if let Err(error) = fs::remove_dir_all(&self.place) {
+        if let Err(error) = remove::tree(&self.place) {
             log::warn!("checkpoint {} stays: {error}", self.place.display());
         }
     }
@@ -127,7 +143,7 @@ fn prune(all: &Path) {
     let excess = places.len().saturating_sub(KEPT_MAX);
     for (_, place) in places.into_iter().take(excess) {
         if let Ok(Some(_unused)) = try_lock(&place)
-            && let Err(error) = fs::remove_dir_all(&place)
+            && let Err(error) = remove::tree(&place)
         {
             log::warn!("checkpoint {} stays: {error}", place.display());
         }

@@ -50,6 +50,7 @@ mod checkpoint;
 mod confined;
 mod confinement;
 mod layer_lock;
+mod remove;
 mod room;
 mod run_config;
 mod runs;
