@@ -137,7 +137,8 @@ mod tests {
         symlink(&outside, path.join("a/b/link")).unwrap();
         symlink(&outside, path.join("link")).unwrap();
         for closed in ["a/b/c", "a/b", "a"] {
-            fs::set_permissions(path.join(closed), std::os::unix::fs::PermissionsExt::from_mode(0)).unwrap();
+            fs::set_permissions(path.join(closed), std::os::unix::fs::PermissionsExt::from_mode(0o0))
+                .unwrap();
         }
         tree(&path).unwrap();
         assert!(!path.exists() && outside.join("kept").exists());
