@@ -64,14 +64,32 @@ fn is_private(path: &Path) -> rustix::io::Result<bool> {
 }
 
 /// A file system in memory with the plan's secrets, for the job alone; nothing if there are none.
-pub(crate) fn make_secrets(plan: &Plan) -> Result<Option<OwnedFd>, Refusal> {
+///
+/// With `is_outer` it is made in the host's user namespace, where `owner` is an id of the host's, and
+/// where a kernel since 6.4 can be told not to swap it. Without, only a limit of the job's cgroup can.
+pub(crate) fn make_secrets(
+    plan: &Plan,
+    owner: (Uid, Gid),
+    is_outer: bool,
+) -> Result<Option<OwnedFd>, Refusal> {
     if plan.secrets.is_empty() {
         return Ok(None);
     }
-    fill_secrets(plan).map(Some).map_err(refuse(Stage::Secrets, "secrets"))
+    let filled = match is_outer {
+        true => match fill_secrets(plan, owner, &[("noswap", "")]) {
+            Err(Errno::INVAL) => fill_secrets(plan, owner, &[]),
+            other => other,
+        },
+        false => fill_secrets(plan, owner, &[]),
+    };
+    filled.map(Some).map_err(refuse(Stage::Secrets, "secrets"))
 }
 
-fn fill_secrets(plan: &Plan) -> rustix::io::Result<OwnedFd> {
+fn fill_secrets(
+    plan: &Plan,
+    (uid, gid): (Uid, Gid),
+    further: &[(&str, &str)],
+) -> rustix::io::Result<OwnedFd> {
     // A page for each, and one for each started page of content.
     let bytes: usize = plan
         .secrets
@@ -80,11 +98,11 @@ fn fill_secrets(plan: &Plan) -> rustix::io::Result<OwnedFd> {
         .fold(0, usize::saturating_add);
     let (size, inodes) = (bytes.to_string(), SECRETS_MAX.saturating_add(2).to_string());
     let options = [("size", size.as_str()), ("nr_inodes", inodes.as_str()), ("mode", "0500")];
+    let options = [&options, further].concat();
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID
         | MountAttrFlags::MOUNT_ATTR_NODEV
         | MountAttrFlags::MOUNT_ATTR_NOEXEC;
     let mount = new_mount("tmpfs", &options, attributes)?;
-    let (uid, gid) = owner(plan);
     for secret in &plan.secrets {
         let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
         let file = openat2(&mount, secret.name.as_str(), flags, Mode::from_raw_mode(0o400), CONFINED)?;
@@ -97,7 +115,8 @@ fn fill_secrets(plan: &Plan) -> rustix::io::Result<OwnedFd> {
     Ok(mount)
 }
 
-fn owner(plan: &Plan) -> (Uid, Gid) {
+/// The job's user and group inside.
+pub(crate) fn owner(plan: &Plan) -> (Uid, Gid) {
     (Uid::from_raw(plan.uid), Gid::from_raw(plan.gid))
 }
 

@@ -6,6 +6,7 @@
 //! 6). Files below the root may be read, run and, where their mount is
 //! writable, written.
 
+use std::io;
 use std::os::fd::AsFd;
 
 use rustix::fs::{Mode, OFlags};
@@ -42,13 +43,22 @@ const fn attribute_bytes(abi: u32) -> usize {
     }
 }
 
+/// The ABI of the kernel's answer; 0 for a kernel that was built or booted without Landlock. Any other
+/// error may be a system call filter's and does not say that there is no fence.
+fn abi(answer: io::Result<libc::c_long>) -> io::Result<u32> {
+    match answer {
+        Err(e) if matches!(e.raw_os_error(), Some(libc::ENOSYS | libc::EOPNOTSUPP)) => Ok(0),
+        other => other.and_then(|abi| u32::try_from(abi).map_err(io::Error::other)),
+    }
+}
+
 /// Fences this process and its children in and returns the ABI; 0 is a kernel without Landlock.
 pub(crate) fn put_up() -> Result<u32, Refusal> {
-    let abi = sys::landlock_abi();
+    let refuse = |e: io::Error| Refusal::new(Stage::Landlock, "fence", e);
+    let abi = abi(sys::landlock_abi()).map_err(refuse)?;
     if abi == 0 {
         return Ok(0);
     }
-    let refuse = |e: std::io::Error| Refusal::new(Stage::Landlock, "fence", e);
     let handled = rights(abi);
     let rules = LandlockRuleset {
         handled_access_fs: handled,
@@ -67,6 +77,17 @@ pub(crate) fn put_up() -> Result<u32, Refusal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_a_kernel_without_landlock_is_excused() {
+        let failed = |errno| abi(Err(io::Error::from_raw_os_error(errno)));
+        assert_eq!(abi(Ok(6)).unwrap(), 6);
+        assert_eq!(failed(libc::ENOSYS).unwrap(), 0);
+        assert_eq!(failed(libc::EOPNOTSUPP).unwrap(), 0);
+        for errno in [libc::EPERM, libc::EACCES, libc::EINVAL, libc::ENOMEM] {
+            assert_eq!(failed(errno).unwrap_err().raw_os_error(), Some(errno));
+        }
+    }
 
     #[test]
     fn rights_grow_with_the_abi() {

@@ -4,7 +4,7 @@
 //! When it ends, the kernel kills every other process of its pid namespace,
 //! which is how daemonized leftovers die. It stands behind the same walls as
 //! the job, cannot be traced or killed by it, and holds nothing but the status
-//! socket by the time the program runs.
+//! socket and the job's standard streams by the time the program runs.
 
 use std::ffi::{CString, NulError};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
@@ -63,6 +63,8 @@ fn confine(
     if go.is_empty() {
         sys::exit_now(1);
     }
+    // For the job's program, too. No handler of this process's own may meet the kernel's signals of faults.
+    sys::default_signals().map_err(|e| Refusal::new(Stage::Privileges, "signals", e))?;
     walls::become_namespace_root(plan)?;
     walls::die_with_parent(plan, Stage::Ids)?;
     rustix::process::setsid().map_err(|e| Refusal::new(Stage::Ids, "new session", e))?;
@@ -135,7 +137,6 @@ fn become_job(plan: &Plan) -> Result<std::convert::Infallible, Refusal> {
     let fail = |stage, what: &'static str| move |e: Errno| Refusal::new(stage, what, e);
     rustix::process::setsid().map_err(fail(Stage::Exec, "new session"))?;
     rustix::process::chdir(plan.cwd.as_str()).map_err(|e| Refusal::new(Stage::Workdir, &plan.cwd, e))?;
-    sys::default_signals().map_err(|e| Refusal::new(Stage::Exec, "signals", e))?;
     if plan.keeps(Wall::CloseDescriptors) {
         sys::close_from_on_exec(3).map_err(|e| Refusal::new(Stage::Exec, "close descriptors", e))?;
     }
@@ -171,7 +172,6 @@ fn exec_in_path(plan: &Plan, argv: &[CString], env: &[CString]) -> Refusal {
 
 /// Waits for everyone; the job's own end is the end.
 fn reap_until(job: Pid, status: BorrowedFd<'_>) {
-    // Only the status socket stays open here, so that the pipes end when the job's processes do.
     loop {
         match rustix::process::wait(WaitOptions::empty()) {
             Ok(Some((pid, ended))) if pid == job => return wire::send_ended(status, ended.as_raw()),

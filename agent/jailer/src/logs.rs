@@ -8,6 +8,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use assay_jailer::ring::{CHUNK, Writer};
+use rustix::fs::{Gid, OFlags, Uid, fchown, fcntl_setfl};
 use rustix::pipe::{PipeFlags, pipe_with};
 
 /// Pause after each chunk that overwrites an older one: a job that floods its
@@ -22,14 +23,24 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// Creates the file and the pipe; the write end is the job's.
-    pub(crate) fn create(path: &Path, capacity: u64) -> io::Result<(Self, OwnedFd)> {
-        let flags = (rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::CLOEXEC).bits();
+    /// Creates the file and the pipe; the write end is the job's. Who owns the pipe may open it again by
+    /// `/dev/stdout` or `/dev/stderr`.
+    pub(crate) fn create(
+        path: &Path,
+        capacity: u64,
+        owner: Option<(Uid, Gid)>,
+    ) -> io::Result<(Self, OwnedFd)> {
+        let flags = (OFlags::NOFOLLOW | OFlags::CLOEXEC).bits();
         let flags = i32::try_from(flags).map_err(io::Error::other)?;
         let file =
             OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(flags).open(path)?;
         let ring = Writer::create(file, capacity)?;
         let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+        // A job that opens the pipe for reading may take what a poll has announced.
+        fcntl_setfl(&read, OFlags::NONBLOCK)?;
+        if let Some((uid, gid)) = owner {
+            fchown(&write, Some(uid), Some(gid))?;
+        }
         Ok((Self { pipe: Some(File::from(read)), ring }, write))
     }
 
@@ -43,11 +54,16 @@ impl Log {
         self.ring.written()
     }
 
-    /// Reads once what the pipe holds; the end of the pipe ends the log.
+    /// Reads once what the pipe holds, if anything; the end of the pipe ends the log.
     pub(crate) fn pump(&mut self) -> io::Result<()> {
         let Some(pipe) = &mut self.pipe else { return Ok(()) };
         let mut chunk = [0; CHUNK];
-        let got = pipe.read(&mut chunk)?;
+        let got = match pipe.read(&mut chunk) {
+            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                return Ok(());
+            }
+            other => other?,
+        };
         if got == 0 {
             self.pipe = None;
             return Ok(());
@@ -57,5 +73,24 @@ impl Log {
             std::thread::sleep(FLOOD_PAUSE);
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_empty_pipe_blocks_nobody() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut log, write) = Log::create(&dir.path().join("log"), 100, None).unwrap();
+        let (said, heard) = std::sync::mpsc::channel();
+        std::thread::spawn(move || {
+            let pumped = log.pump().map_err(|e| e.kind());
+            said.send((pumped, log.pipe().is_some())).unwrap();
+        });
+        let answer = heard.recv_timeout(Duration::from_secs(60));
+        assert_eq!(answer, Ok((Ok(()), true)));
+        drop(write);
     }
 }

@@ -87,7 +87,8 @@ pub struct Bind {
     pub writable: bool,
 }
 
-/// A secret, shown as a file of [`Secret::DIR`] in the job's memory; never on a disk.
+/// A secret, shown as a file of [`Secret::DIR`] in the job's memory. It is never written to a file system on
+/// a disk, nor to swap space where a range of ids goes with a kernel since 6.4, or a cgroup forbids it.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Secret {

@@ -52,17 +52,20 @@ pub(crate) fn refuse(stage: Stage, what: &str) -> impl FnOnce(Errno) -> Refusal 
 
 /// Builds everything below a temporary file system of its own.
 ///
-/// `mounts` are the layers and then the binds, where the outer process made
+/// `mounts` are the layers, the binds and the secrets, where the outer process made
 /// them; else they are made here.
 pub(crate) fn build(plan: &Plan, mut mounts: Vec<OwnedFd>) -> Result<Root, Refusal> {
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(refuse(Stage::Pivot, "make mounts private"))?;
     let proc = templates::mount_proc(plan).map_err(refuse(Stage::Proc, "mount proc"))?;
     let sys = templates::build_sys(plan).map_err(refuse(Stage::Sys, "build sys"))?;
-    let secrets = binds::make_secrets(plan)?;
-    let binds = match mounts.len() >= plan.layers.len() {
-        true => mounts.split_off(plan.layers.len()),
-        false => binds::open(plan, None)?,
+    let (binds, secrets) = match mounts.len() >= plan.layers.len() {
+        true => {
+            let mut binds = mounts.split_off(plan.layers.len());
+            let secrets = binds.split_off(plan.binds.len().min(binds.len())).pop();
+            (binds, secrets)
+        }
+        false => (binds::open(plan, None)?, binds::make_secrets(plan, binds::owner(plan), false)?),
     };
     let staging = stage().map_err(refuse(Stage::Pivot, "mount staging area"))?;
     let dev = templates::build_dev(staging.as_fd(), plan)?;
@@ -115,6 +118,7 @@ fn is_top() -> rustix::io::Result<bool> {
     Ok((root.st_dev, root.st_ino) == (above.st_dev, above.st_ino))
 }
 
+/// A file system of this kind; an option without a value is a flag.
 pub(crate) fn new_mount(
     kind: &str,
     options: &[(&str, &str)],
@@ -122,7 +126,10 @@ pub(crate) fn new_mount(
 ) -> rustix::io::Result<OwnedFd> {
     let context = fsopen(kind, FsOpenFlags::FSOPEN_CLOEXEC)?;
     for (key, value) in options {
-        fsconfig_set_string(&context, *key, *value)?;
+        match value.is_empty() {
+            true => fsconfig_set_flag(&context, *key)?,
+            false => fsconfig_set_string(&context, *key, *value)?,
+        }
     }
     fsconfig_create(&context)?;
     fsmount(&context, FsMountFlags::FSMOUNT_CLOEXEC, attributes)

@@ -223,14 +223,13 @@ struct LandlockBeneath {
     parent_fd: i32,
 }
 
-/// The kernel's Landlock ABI, 0 where it has none.
-pub(crate) fn landlock_abi() -> u32 {
+/// The kernel's Landlock ABI.
+pub(crate) fn landlock_abi() -> io::Result<libc::c_long> {
     let none: *const LandlockRuleset = ptr::null();
     // LANDLOCK_CREATE_RULESET_VERSION
     let version = 1u32;
     // SAFETY: with this flag the kernel takes no attributes and makes nothing.
-    let abi = unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, none, 0usize, version) };
-    u32::try_from(abi).unwrap_or(0)
+    result(unsafe { libc::syscall(libc::SYS_landlock_create_ruleset, none, 0usize, version) })
 }
 
 /// A new set of Landlock rules. `size` is how much of `rules` the kernel knows, bytes.

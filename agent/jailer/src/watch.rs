@@ -12,7 +12,7 @@ use nix::errno::Errno as PollErrno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::resource::{Usage, UsageWho, getrusage};
 use nix::sys::time::TimeValLike;
-use rustix::fs::{Mode, OFlags};
+use rustix::fs::{Gid, Mode, OFlags, Uid};
 use rustix::mount::{OpenTreeFlags, open_tree};
 use rustix::process::{Pid, Signal, WaitOptions, pidfd_send_signal, waitpid};
 
@@ -29,6 +29,9 @@ use crate::init::{self, Inheritance};
 use crate::logs::Log;
 use crate::sys::{self, Side};
 use crate::wire::{self, Message};
+
+/// `oom_score_adj` of a job, from -1000 (never) to 1000 (first).
+const OOM_SCORE: i32 = 500;
 
 /// A running job as the outer process sees it.
 struct Job {
@@ -65,8 +68,10 @@ pub(crate) fn run(plan: &Plan, control: BorrowedFd<'_>) -> Result<Report, Refusa
 }
 
 fn start(plan: &Plan, began: Instant) -> Result<Job, Refusal> {
-    let log =
-        |path, what| Log::create(path, log_capacity(plan)).map_err(|e| Refusal::new(Stage::Logs, what, e));
+    let log = |path, what| {
+        let made = Log::create(path, log_capacity(plan), outer_owner(plan));
+        made.map_err(|e| Refusal::new(Stage::Logs, what, e))
+    };
     let (stdout, stdout_end) = log(&plan.logs.stdout, "stdout")?;
     let (stderr, stderr_end) = log(&plan.logs.stderr, "stderr")?;
     let (status, status_end) = wire::pair().map_err(|e| Refusal::new(Stage::Clone, "status socket", e))?;
@@ -108,6 +113,13 @@ fn open_cgroup(plan: &Plan) -> Result<Option<OwnedFd>, Refusal> {
     Ok(Some(opened.map_err(|e| Refusal::new(Stage::Cgroup, path.display().to_string(), e))?))
 }
 
+/// The job's user and group as the host has them, where they are not the caller's.
+fn outer_owner(plan: &Plan) -> Option<(Uid, Gid)> {
+    let Ids::Range { base } = plan.ids else { return None };
+    let outer = |id: u32| base.saturating_add(id);
+    Some((Uid::from_raw(outer(plan.uid)), Gid::from_raw(outer(plan.gid))))
+}
+
 fn log_capacity(plan: &Plan) -> u64 {
     if plan.keeps(Wall::LogCapacity) { plan.logs.limit_bytes } else { CAPACITY_MAX }
 }
@@ -138,6 +150,7 @@ impl Job {
     fn release(&self, plan: &Plan) -> Result<(), Refusal> {
         let proc = format!("/proc/{}", self.pid.as_raw_nonzero());
         write_id_maps(&proc, plan).map_err(|e| Refusal::new(Stage::Ids, "write id maps", e))?;
+        yield_memory(&proc).map_err(|e| Refusal::new(Stage::Ids, "out-of-memory score", e))?;
         let mounts = match plan.ids {
             Ids::Range { .. } => map_mounts(&proc, plan)?,
             Ids::Single {} => vec![],
@@ -339,6 +352,20 @@ fn write_id_maps(proc: &str, plan: &Plan) -> io::Result<()> {
     fs::write(format!("{proc}/uid_map"), uids)
 }
 
+/// Makes the job go before its supervisor, whose score it has inherited, when the machine runs out of
+/// memory. With `CAP_SYS_RESOURCE` the job cannot lower it again (`proc_pid_oom_score_adj(5)`).
+fn yield_memory(proc: &str) -> io::Result<()> {
+    let path = format!("{proc}/oom_score_adj");
+    let inherited = fs::read_to_string(&path)?.trim().parse().unwrap_or(0);
+    if inherited >= OOM_SCORE {
+        return Ok(());
+    }
+    match fs::write(&path, OOM_SCORE.to_string()) {
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Ok(()),
+        other => other,
+    }
+}
+
 fn kill_cgroup(cgroup: &OwnedFd) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CLOEXEC;
     let file = rustix::fs::openat(cgroup, "cgroup.kill", flags, Mode::empty())?;
@@ -346,7 +373,7 @@ fn kill_cgroup(cgroup: &OwnedFd) -> io::Result<()> {
     Ok(())
 }
 
-/// Mounts of the layers and then of the binds, in which owner 0 on disk is the job's root.
+/// Mounts of the layers, then of the binds, and then of the secrets, in which owner 0 on disk is the job's root.
 fn map_mounts(proc: &str, plan: &Plan) -> Result<Vec<OwnedFd>, Refusal> {
     let namespace = File::open(format!("{proc}/ns/user"))
         .map_err(|e| Refusal::new(Stage::Layers, "open user namespace", e))?;
@@ -359,5 +386,6 @@ fn map_mounts(proc: &str, plan: &Plan) -> Result<Vec<OwnedFd>, Refusal> {
     let mapped = plan.layers.iter().map(map_layer).collect::<io::Result<Vec<_>>>();
     let mut mounts = mapped.map_err(|e| Refusal::new(Stage::Layers, "id-map a layer", e))?;
     mounts.extend(binds::open(plan, Some(namespace.as_fd()))?);
+    mounts.extend(outer_owner(plan).map_or(Ok(None), |owner| binds::make_secrets(plan, owner, true))?);
     Ok(mounts)
 }

@@ -20,7 +20,7 @@ use assay_jailer::report::Refusal;
 const MESSAGE_MAX: usize = 4096;
 
 /// Most descriptors in one message.
-const FDS_MAX: usize = LAYERS_MAX + BINDS_MAX;
+const FDS_MAX: usize = LAYERS_MAX + BINDS_MAX + 1;
 
 /// What the job's first process tells the outer one.
 pub(crate) enum Message {

@@ -6,7 +6,9 @@
 //! are too many.
 //!
 //! The job writes to the disk itself, so its cap is looked after while the job runs: a job that
-//! exceeds it is killed, and loses the checkpoint. Between two looks a job can exceed it.
+//! exceeds it is killed, and loses the checkpoint. Between two looks a job can exceed it. What no name
+//! leads to, a removed file that is still open, is not counted: a job with a checkpoint is killed likewise
+//! when the disk is nearly full, whoever has filled it.
 
 use std::fs::{self, DirBuilder, File};
 use std::io;
@@ -33,6 +35,7 @@ pub(crate) struct Checkpoint {
     dir: Dir,
     target: String,
     cap: u64,
+    reserve: u64,
     _lock: File,
 }
 
@@ -66,7 +69,8 @@ impl Checkpoint {
         let lock = try_lock(&place).map_err(SandboxError::state(&place, "lock"))?;
         let lock = lock.ok_or(SandboxError::CheckpointBusy)?;
         let dir = Dir::open(&data).map_err(|e| SandboxError::state(&data, "open")(e.into()))?;
-        let opened = Self { place, dir, target: wanted.target.clone(), cap: wanted.bytes, _lock: lock };
+        let (target, cap) = (wanted.target.clone(), wanted.bytes);
+        let opened = Self { place, dir, target, cap, reserve: RESERVE, _lock: lock };
         opened.check_room(&data)?;
         prune(&all);
         Ok(Some(opened))
@@ -74,7 +78,7 @@ impl Checkpoint {
 
     fn check_room(&self, data: &Path) -> Result<(), SandboxError> {
         let used = tree::disk_usage(&self.dir).unwrap_or(0);
-        let needed = self.cap.saturating_sub(used).saturating_add(RESERVE);
+        let needed = self.cap.saturating_sub(used).saturating_add(self.reserve);
         let left = available(data).map_err(SandboxError::state(data, "ask for room"))?;
         if left < needed {
             return Err(SandboxError::NoRoom { what: "the checkpoint", needed, left });
@@ -90,6 +94,17 @@ impl Checkpoint {
     /// True if it holds more than it may: bytes, entries or depth.
     pub(crate) fn is_over(&self) -> bool {
         tree::disk_usage(&self.dir).is_none_or(|bytes| bytes > self.cap)
+    }
+
+    /// True if the disk has less left than no checkpoint may take. Cheap.
+    pub(crate) fn is_disk_full(&self) -> bool {
+        available(&self.place).is_ok_and(|left| left < self.reserve)
+    }
+
+    /// The same checkpoint on a disk of which so much must be left, bytes.
+    #[cfg(test)]
+    pub(crate) fn with_reserve(self, reserve: u64) -> Self {
+        Self { reserve, ..self }
     }
 
     /// Its tree hash. No process of the job is left.

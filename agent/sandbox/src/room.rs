@@ -11,6 +11,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use assay_jailer::plan::{ID_RANGE, Ids};
 
@@ -38,6 +39,8 @@ pub(crate) struct Rooms {
 pub(crate) struct Room<'a> {
     rooms: &'a Rooms,
     slot: Slot,
+    /// A run of the job was in no cgroup of the room's.
+    has_strays: AtomicBool,
 }
 
 impl Rooms {
@@ -76,14 +79,16 @@ impl Rooms {
                 continue;
             }
             slot.mark(false).map_err(SandboxError::state(&self.state, "mark a slot in"))?;
-            return Ok(Room { rooms: self, slot });
+            return Ok(Room { rooms: self, slot, has_strays: AtomicBool::new(false) });
         }
         Err(SandboxError::Busy { slots: self.count })
     }
 
     /// Empties every room that nobody holds.
     fn sweep_all(&self, store: &Store) -> Result<(), SandboxError> {
-        let slots: BTreeSet<u32> = self.tree.iter().flat_map(Tree::slots).collect();
+        let slots = self.tree.as_ref().map_or_else(|| Ok(vec![]), Tree::slots);
+        let slots = slots.inspect_err(|refusal| log::error!("what jobs have left: {refusal}"));
+        let slots: BTreeSet<u32> = slots.into_iter().flatten().collect();
         for number in slots {
             if let Some(_held) = store.try_slot(number)? {
                 log::warn!("ending what a job has left in room {number}");
@@ -127,21 +132,23 @@ impl Room<'_> {
     /// # Errors
     /// If the job's limits need one and it cannot be had.
     pub(crate) fn cgroup(&self, resources: &Resources) -> Result<Option<Cgroup>, SandboxError> {
-        match (resources.limits, &self.rooms.tree) {
-            (Limits::Cgroup, _) => self.rooms.limited(self.slot.number, resources).map(Some),
-            (Limits::Rlimit, None) => Ok(None),
-            (Limits::Rlimit, Some(tree)) => {
-                let made = tree.bare(self.slot.number);
-                Ok(made.inspect_err(|error| log::debug!("a job without a cgroup: {error}")).ok())
-            }
+        if resources.limits == Limits::Cgroup {
+            return self.rooms.limited(self.slot.number, resources).map(Some);
         }
+        let made = self.rooms.tree.as_ref().map(|tree| tree.bare(self.slot.number)).transpose();
+        let made = made.inspect_err(|error| log::debug!("a job without a cgroup: {error}")).ok().flatten();
+        if made.is_none() {
+            self.has_strays.store(true, Ordering::Relaxed);
+        }
+        Ok(made)
     }
 }
 
 impl Drop for Room<'_> {
     fn drop(&mut self) {
-        // Without cgroups there is no cheap proof that all is over; the next holder looks.
-        let is_empty = self.rooms.tree.as_ref().is_some_and(|tree| tree.clear(self.slot.number));
+        // Without a cgroup for each run there is no cheap proof that all is over; the next holder looks.
+        let is_empty = !self.has_strays.load(Ordering::Relaxed)
+            && self.rooms.tree.as_ref().is_some_and(|tree| tree.clear(self.slot.number));
         if is_empty && let Err(error) = self.slot.mark(true) {
             log::debug!("room {} is not marked as empty: {error}", self.slot.number);
         }
@@ -220,6 +227,28 @@ mod tests {
         // Its last holder's word, given when it was empty, saves the search.
         store.try_slot(0).unwrap().unwrap().mark(true).unwrap();
         assert_eq!(rooms.take(&store).unwrap().slot.number, 0);
+    }
+
+    #[test]
+    fn only_a_room_whose_every_run_had_a_cgroup_is_marked_as_empty() {
+        let state = tempfile::tempdir().unwrap();
+        let store = Store::open(state.path()).unwrap();
+        let rooms = Rooms::open(&store, &config(state.path())).unwrap();
+        drop(rooms.take(&store).unwrap());
+        assert!(store.try_slot(0).unwrap().unwrap().is_clean());
+        let resources = Resources {
+            cpu_milli: 1000,
+            memory_bytes: 1 << 20,
+            disk_bytes: 1 << 20,
+            pids: 1,
+            gpus: 0,
+            limits: Limits::Rlimit,
+        };
+        let room = rooms.take(&store).unwrap();
+        // A directory of files is no cgroup.
+        assert!(room.cgroup(&resources).unwrap().is_none());
+        drop(room);
+        assert!(!store.try_slot(0).unwrap().unwrap().is_clean());
     }
 
     #[test]

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{FlockOperation, flock};
 
 use crate::error::SandboxError;
+use crate::remove;
 
 /// Job directories of one digest; far more than anyone keeps.
 const REPEATS_MAX: u32 = 1_000_000;
@@ -121,7 +122,7 @@ impl Store {
             };
             if lock.is_some() && !path.join(OUTCOME).exists() {
                 log::warn!("removing job directory {}, left over from a crash", path.display());
-                fs::remove_dir_all(&path).map_err(SandboxError::state(&path, "remove"))?;
+                remove::tree(&path).map_err(SandboxError::state(&path, "remove"))?;
             }
         }
         Ok(())
@@ -156,7 +157,7 @@ impl Store {
     pub(crate) fn remove_job(&self, id: &str) -> Result<(), SandboxError> {
         let plain = !id.is_empty() && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
         let path = self.jobs().join(if plain { id } else { "no such job" });
-        fs::remove_dir_all(&path).map_err(SandboxError::state(path, "remove"))
+        remove::tree(&path).map_err(SandboxError::state(path, "remove"))
     }
 }
 
@@ -183,7 +184,7 @@ impl JobDir {
 impl Drop for JobDir {
     fn drop(&mut self) {
         if !self.finished
-            && let Err(error) = fs::remove_dir_all(&self.path)
+            && let Err(error) = remove::tree(&self.path)
         {
             log::warn!("job directory {} stays: {error}", self.path.display());
         }

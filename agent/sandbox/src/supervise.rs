@@ -25,7 +25,7 @@ use crate::error::SandboxError;
 
 /// How often a cancellation is looked for, milliseconds.
 const CANCEL_POLL_MS: u16 = 50;
-/// What the jailer may take beyond the job's time before it is killed itself.
+/// What the jailer may take beyond the job's time, or a cancellation, before it is killed itself.
 const GRACE: Duration = Duration::from_secs(20);
 /// Most bytes of a report.
 const REPORT_MAX: u64 = 64 << 10;
@@ -59,7 +59,7 @@ pub(crate) fn run(
     let deadline = Instant::now().checked_add(Duration::from_millis(plan.timeout_ms).saturating_add(GRACE));
     let mut jailer = Jailer::start(jailer, &job.join("jailer.log"))?;
     jailer.send(plan).map_err(SandboxError::jailer("send the plan"))?;
-    jailer.wait(cancel, deadline).map_err(SandboxError::jailer("wait"))?;
+    jailer.wait(cancel, deadline, GRACE).map_err(SandboxError::jailer("wait"))?;
     jailer.finish()
 }
 
@@ -108,13 +108,19 @@ impl Jailer {
     }
 
     /// Returns when the report has begun or the jailer is gone.
-    fn wait(&mut self, cancel: &AtomicBool, deadline: Option<Instant>) -> io::Result<()> {
+    fn wait(
+        &mut self,
+        cancel: &AtomicBool,
+        mut deadline: Option<Instant>,
+        grace: Duration,
+    ) -> io::Result<()> {
         let mut cancelled = false;
         while !self.is_reporting()? {
             if cancel.load(Ordering::Relaxed) && !cancelled {
                 cancelled = true;
                 // The jailer takes the end of the socket as the order to stop.
                 self.control.shutdown(std::net::Shutdown::Write)?;
+                deadline = [deadline, Instant::now().checked_add(grace)].into_iter().flatten().min();
             }
             if deadline.is_some_and(|d| Instant::now() >= d) {
                 self.child.kill()?;
@@ -177,4 +183,21 @@ impl Drop for Jailer {
 pub(crate) fn last_words(job: &Path) -> String {
     let text = File::open(job.join("jailer.log")).and_then(|f| read_bounded(f, 4096)).unwrap_or_default();
     String::from_utf8_lossy(&text).trim().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cancelled_jailer_that_does_not_end_is_killed() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut jailer = Jailer::start(Path::new("/bin/sh"), &dir.path().join("log")).unwrap();
+        jailer.control.write_all(b"exec /bin/sleep 1000\n").unwrap();
+        let began = Instant::now();
+        let late = began.checked_add(Duration::from_secs(120));
+        let refusal = jailer.wait(&AtomicBool::new(true), late, Duration::from_millis(100)).unwrap_err();
+        assert_eq!(refusal.kind(), io::ErrorKind::TimedOut);
+        assert!(began.elapsed() < Duration::from_secs(60));
+    }
 }

@@ -20,6 +20,13 @@ fn stage(done: &Done) -> Option<Stage> {
     }
 }
 
+/// Major and minor version of the running kernel.
+fn kernel() -> (u32, u32) {
+    let name = rustix::system::uname();
+    let mut parts = name.release().to_str().unwrap().split(['.', '-']).map(|n| n.parse().unwrap());
+    (parts.next().unwrap(), parts.next().unwrap())
+}
+
 /// A directory of the host that everybody may write to.
 fn trap() -> tempfile::TempDir {
     let trap = tempfile::tempdir().unwrap();
@@ -313,6 +320,9 @@ fn secrets_are_the_jobs_alone() {
     assert!(done.stdout.contains("ro,nosuid,nodev,noexec") && done.stdout.contains(" - tmpfs "), "{done:?}");
     assert!(done.stdout.ends_with("65536\n"), "{done:?}");
     assert!(done.stderr.contains("Read-only"), "{done:?}");
+    if kernel() >= (6, 4) {
+        assert!(done.stdout.contains("noswap"), "{done:?}");
+    }
     // Another user of the job, and no file of ours, gets them.
     let mut other = cell.script("ls /run/secrets");
     other.secrets = vec![];

@@ -162,20 +162,39 @@ impl Tree {
 
     /// Removes the cgroups of a slot, with everything in them. True if none is left.
     pub(crate) fn clear(&self, slot: u32) -> bool {
-        self.cgroups().into_iter().filter(|(of, _)| *of == slot).all(|(_, path)| remove(&path))
+        let cgroups = match self.cgroups() {
+            Ok(cgroups) => cgroups,
+            Err(refusal) => {
+                log::error!("cgroups of room {slot}: {refusal}");
+                return false;
+            }
+        };
+        // One that stays does not keep the others.
+        let of_slot = cgroups.into_iter().filter(|(of, _)| *of == slot);
+        of_slot.fold(true, |all, (_, path)| remove(&path) && all)
     }
 
     /// Slots of which there are cgroups.
-    pub(crate) fn slots(&self) -> Vec<u32> {
-        self.cgroups().into_iter().map(|(slot, _)| slot).collect()
+    ///
+    /// # Errors
+    /// If the kernel does not list them.
+    pub(crate) fn slots(&self) -> Result<Vec<u32>, SandboxError> {
+        Ok(self.cgroups()?.into_iter().map(|(slot, _)| slot).collect())
     }
 
-    fn cgroups(&self) -> Vec<(u32, PathBuf)> {
-        // Nobody has made the directory yet, or the last one has removed it.
-        let Ok(entries) = fs::read_dir(&self.jobs) else { return vec![] };
+    fn cgroups(&self) -> Result<Vec<(u32, PathBuf)>, SandboxError> {
+        let entries = match fs::read_dir(&self.jobs) {
+            // Nobody has made the directory yet, or the last one has removed it.
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(vec![]),
+            other => other.map_err(error(&self.jobs))?,
+        };
         let slot =
             |name: &str| name.strip_prefix(&self.tag)?.strip_prefix('-')?.split('-').next()?.parse().ok();
-        entries.flatten().filter_map(|e| Some((slot(e.file_name().to_str()?)?, e.path()))).collect()
+        let of_ours = |entry: io::Result<fs::DirEntry>| match entry {
+            Ok(e) => e.file_name().to_str().and_then(slot).map(|slot| Ok((slot, e.path()))),
+            Err(e) => Some(Err(error(&self.jobs)(e))),
+        };
+        entries.filter_map(of_ours).collect()
     }
 
     /// A cgroup without limits. Its name was never used before: the kernel kills

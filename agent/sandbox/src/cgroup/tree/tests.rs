@@ -107,9 +107,18 @@ fn cgroups_are_known_by_state_directory_and_slot() {
     for name in [format!("{}-3-9-0", tree.tag), format!("{}-4-9-1", stranger.tag), "x-5-1-1".into()] {
         fs::create_dir(dir.path().join(name)).unwrap();
     }
-    assert_eq!((tree.slots(), stranger.slots()), (vec![3], vec![4]));
+    assert_eq!((tree.slots().unwrap(), stranger.slots().unwrap()), (vec![3], vec![4]));
     assert!(tree.clear(4));
-    assert_eq!(stranger.slots(), [4]);
+    assert_eq!(stranger.slots().unwrap(), [4]);
+}
+
+#[test]
+fn a_place_that_cannot_be_listed_is_not_empty() {
+    let dir = tempfile::tempdir().unwrap();
+    let at = |name: &str| Tree::at(Place::Given(dir.path().join(name)), dir.path()).unwrap();
+    fs::write(dir.path().join("file"), "").unwrap();
+    assert!(at("missing").clear(0) && at("missing").slots().unwrap().is_empty());
+    assert!(!at("file").clear(0) && at("file").slots().is_err());
 }
 
 #[test]
