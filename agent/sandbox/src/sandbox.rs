@@ -313,9 +313,10 @@ fn reason(refusal: &assay_jailer::report::Refusal) -> String {
 /// behind keeps the job from its account.
 fn settle(checkpoint: Option<Checkpoint>, exit: &mut Exit) -> Option<[u8; 32]> {
     let checkpoint = checkpoint?;
-    let hash = match &exit {
-        Exit::Quota => None,
-        _ => checkpoint.hash().inspect_err(|error| log::warn!("a checkpoint has no hash: {error}")).ok(),
+    // A job that was ended because others had filled the disk keeps what is within its own bounds.
+    let hash = match checkpoint.is_over() {
+        true => None,
+        false => checkpoint.hash().inspect_err(|error| log::warn!("a checkpoint has no hash: {error}")).ok(),
     };
     if hash.is_none() {
         *exit = Exit::Quota;

@@ -76,7 +76,7 @@ fn run_file(path: &Path, config: &Config, client: &Client, json: bool) -> Result
 
 fn without_daemon(config: &Config, text: &str, progress: &Progress) -> Result<JobAnswer, CliError> {
     crate::core::job_without_daemon(config, text, &|event| progress.say(&said(&event)))
-        .map_err(|error| CliError::part("the job could not be run", error))
+        .map_err(|error| CliError::part("without a daemon", error))
 }
 
 /// What goes on, for the line on the terminal.
@@ -159,14 +159,14 @@ fn facts(page: &mut Page, row: &JobRow) {
 
 /// What a receipt says beside the facts.
 fn detail(page: &mut Page, detail: &JobDetail) {
-    page.fact("read from disks", &units::bytes(detail.io_read));
-    page.fact("written to disks", &units::bytes(detail.io_write));
+    page.fact("disk reads", &units::bytes(detail.io_read));
+    page.fact("disk writes", &units::bytes(detail.io_write));
     page.section("Hashes");
     page.fact("image manifest", &detail.image);
-    page.fact("image configuration", &detail.config);
+    page.fact("image config", &detail.config);
     page.fact("confinement", &detail.policy);
-    page.fact("standard output", &detail.stdout);
-    page.fact("standard error", &detail.stderr);
+    page.fact("stdout", &detail.stdout);
+    page.fact("stderr", &detail.stderr);
     if let Some(checkpoint) = &detail.checkpoint {
         page.fact("checkpoint", checkpoint);
     }
