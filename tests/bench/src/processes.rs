@@ -34,7 +34,7 @@ pub(crate) fn footprint() -> Result<(), DemoError> {
     let seconds = (cpu_ticks(&pids).saturating_sub(before)) as f64 / ticks_per_second();
     let share = 100.0 * seconds / start.elapsed().as_secs_f64();
     let pss: u64 = pids.iter().map(|pid| pss_kib(*pid)).sum();
-    row("PSS, our processes", pss as f64 / 1024.0, 20.0, "MiB");
+    row("PSS, our processes", pss as f64 * 1024.0 / 1e6, 20.0, "MB");
     row("CPU, our processes, of one core", share, 0.5, "%");
     for pid in &pids {
         println!("  {:<32} {:>10} KiB", command(*pid), pss_kib(*pid));
