@@ -6,12 +6,11 @@ SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
 
-TRIPLE := $(shell uname -m)-unknown-linux-gnu
 JAILER_DIR := target/jailer
-JAILER := $(JAILER_DIR)/$(TRIPLE)/release/assay-jailer
+JAILER := $(JAILER_DIR)/assay-jailer
 export ASSAY_JAILER := $(CURDIR)/$(JAILER)
 # Tests alone use it: it leaves out walls that they name.
-export ASSAY_JAILER_BROKEN := $(CURDIR)/$(JAILER_DIR)-broken/$(TRIPLE)/release/assay-jailer
+export ASSAY_JAILER_BROKEN := $(CURDIR)/$(JAILER_DIR)-broken/assay-jailer
 # libtss2 prints the TPM's every refusal; ours are typed errors.
 export TSS2_LOG := all+none
 
@@ -25,8 +24,7 @@ setup: ## Install what is missing
 
 .PHONY: jailer
 jailer: setup
-	@RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --release --package assay-jailer \
-	  --bins --target $(TRIPLE) --target-dir $(JAILER_DIR)
+	@tests/jailer $(JAILER_DIR)
 
 .PHONY: build
 build: jailer ## Build everything that is installed, optimised, into target/release
@@ -81,5 +79,4 @@ clean-run: ## Forget the demo's state
 
 .PHONY: broken
 broken: setup ## The jailer whose walls tests may leave out, into target/jailer-broken; in no package
-	@RUSTFLAGS="-C target-feature=+crt-static" cargo build --quiet --release --package assay-jailer \
-	  --bin assay-jailer --features broken-walls --target $(TRIPLE) --target-dir $(JAILER_DIR)-broken
+	@tests/jailer $(JAILER_DIR)-broken --features broken-walls

@@ -58,7 +58,10 @@ fn confine(
     stdout: OwnedFd,
     stderr: OwnedFd,
 ) -> Result<(), Refusal> {
-    // Until the outer process has written the id maps, nothing here may happen.
+    // Needs no mapped id; the outer process maps them meanwhile.
+    leave_namespaces(plan)?;
+    name_and_network(plan)?;
+    // Until the outer process has written the id maps, nothing else may happen.
     let (go, mounts) = wire::receive(status).map_err(|e| Refusal::new(Stage::Ids, "wait for id maps", e))?;
     if go.is_empty() {
         sys::exit_now(1);
@@ -68,7 +71,6 @@ fn confine(
     walls::become_namespace_root(plan)?;
     walls::die_with_parent(plan, Stage::Ids)?;
     rustix::process::setsid().map_err(|e| Refusal::new(Stage::Ids, "new session", e))?;
-    name_and_network(plan)?;
     let root = root::build(plan, mounts)?;
     let time_namespace = walls::zero_clocks(|offsets| root.write_clock_offsets(offsets))?;
     let scratch = root.enter(plan)?;
@@ -92,12 +94,21 @@ fn confine(
         .map_err(|e| Refusal::new(Stage::Scratch, "hand over the writable layer", e))
 }
 
+/// Leaves the namespaces that one is not only born into. The cgroup namespace's root is the cgroup that
+/// this process was born into.
+fn leave_namespaces(plan: &Plan) -> Result<(), Refusal> {
+    let optional = [
+        (Wall::NetworkNamespace, UnshareFlags::NEWNET),
+        (Wall::IpcNamespace, UnshareFlags::NEWIPC),
+        (Wall::UtsNamespace, UnshareFlags::NEWUTS),
+        (Wall::CgroupNamespace, UnshareFlags::NEWCGROUP),
+    ];
+    let kept = optional.into_iter().filter(|(wall, _)| plan.keeps(*wall));
+    let flags = kept.fold(UnshareFlags::NEWNS, |flags, (_, flag)| flags | flag);
+    sys::unshare(flags).map_err(|e| Refusal::new(Stage::Clone, "unshare namespaces", e))
+}
+
 fn name_and_network(plan: &Plan) -> Result<(), Refusal> {
-    // The cgroup namespace's root is the cgroup this process was born into.
-    if plan.keeps(Wall::CgroupNamespace) {
-        sys::unshare(UnshareFlags::NEWCGROUP)
-            .map_err(|e| Refusal::new(Stage::Clone, "cgroup namespace", e))?;
-    }
     // Without a namespace of its own, a name or an interface would be the host's.
     if !(plan.keeps(Wall::UtsNamespace) && plan.keeps(Wall::NetworkNamespace)) {
         return Ok(());
@@ -121,16 +132,13 @@ fn install_stdio(stdout: OwnedFd, stderr: OwnedFd) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// Forks the process that becomes the job's program.
+/// Starts the process that becomes the job's program.
 fn start(plan: &Plan, status: BorrowedFd<'_>) -> Result<Pid, Refusal> {
-    match sys::fork().map_err(|e| Refusal::new(Stage::Fork, "fork", e))? {
-        Some(job) => Ok(job),
-        None => {
-            let Err(refusal) = become_job(plan);
-            wire::send_refusal(status, &refusal);
-            sys::exit_now(127)
-        }
-    }
+    let job = || {
+        let Err(refusal) = become_job(plan);
+        wire::send_refusal(status, &refusal);
+    };
+    sys::spawn(job).map_err(|e| Refusal::new(Stage::Fork, "fork", e))
 }
 
 fn become_job(plan: &Plan) -> Result<std::convert::Infallible, Refusal> {

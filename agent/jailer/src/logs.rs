@@ -15,6 +15,18 @@ use rustix::pipe::{PipeFlags, pipe_with};
 /// output costs the node a fraction of a core at most.
 const FLOOD_PAUSE: Duration = Duration::from_millis(2);
 
+/// A pipe, read end first; the write end is the job's. Who owns the pipe may open it again by
+/// `/dev/stdout` or `/dev/stderr`.
+pub(crate) fn pipe(owner: Option<(Uid, Gid)>) -> io::Result<(OwnedFd, OwnedFd)> {
+    let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
+    // A job that opens the pipe for reading may take what a poll has announced.
+    fcntl_setfl(&read, OFlags::NONBLOCK)?;
+    if let Some((uid, gid)) = owner {
+        fchown(&write, Some(uid), Some(gid))?;
+    }
+    Ok((read, write))
+}
+
 /// One of the two streams.
 pub(crate) struct Log {
     /// Read end; `None` once every writer is gone.
@@ -23,25 +35,13 @@ pub(crate) struct Log {
 }
 
 impl Log {
-    /// Creates the file and the pipe; the write end is the job's. Who owns the pipe may open it again by
-    /// `/dev/stdout` or `/dev/stderr`.
-    pub(crate) fn create(
-        path: &Path,
-        capacity: u64,
-        owner: Option<(Uid, Gid)>,
-    ) -> io::Result<(Self, OwnedFd)> {
+    /// Creates the file that keeps what comes out of `pipe`.
+    pub(crate) fn create(pipe: OwnedFd, path: &Path, capacity: u64) -> io::Result<Self> {
         let flags = (OFlags::NOFOLLOW | OFlags::CLOEXEC).bits();
         let flags = i32::try_from(flags).map_err(io::Error::other)?;
         let file =
             OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(flags).open(path)?;
-        let ring = Writer::create(file, capacity)?;
-        let (read, write) = pipe_with(PipeFlags::CLOEXEC)?;
-        // A job that opens the pipe for reading may take what a poll has announced.
-        fcntl_setfl(&read, OFlags::NONBLOCK)?;
-        if let Some((uid, gid)) = owner {
-            fchown(&write, Some(uid), Some(gid))?;
-        }
-        Ok((Self { pipe: Some(File::from(read)), ring }, write))
+        Ok(Self { pipe: Some(File::from(pipe)), ring: Writer::create(file, capacity)? })
     }
 
     /// The pipe, while it has writers.
@@ -83,7 +83,8 @@ mod tests {
     #[test]
     fn an_empty_pipe_blocks_nobody() {
         let dir = tempfile::tempdir().unwrap();
-        let (mut log, write) = Log::create(&dir.path().join("log"), 100, None).unwrap();
+        let (read, write) = pipe(None).unwrap();
+        let mut log = Log::create(read, &dir.path().join("log"), 100).unwrap();
         let (said, heard) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
             let pumped = log.pump().map_err(|e| e.kind());

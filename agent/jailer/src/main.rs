@@ -42,6 +42,10 @@ mod walls;
 mod watch;
 mod wire;
 
+/// Takes memory from the kernel in few large pieces: the C library's own asks for each size anew.
+#[global_allocator]
+static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
+
 fn main() -> ExitCode {
     let control = io::stdin();
     let outcome = prepare().and_then(|plan| watch::run(&plan, control.as_fd()));

@@ -58,7 +58,6 @@ pub(crate) fn build(plan: &Plan, mut mounts: Vec<OwnedFd>) -> Result<Root, Refus
     mount_change("/", MountPropagationFlags::PRIVATE | MountPropagationFlags::REC)
         .map_err(refuse(Stage::Pivot, "make mounts private"))?;
     let proc = templates::mount_proc(plan).map_err(refuse(Stage::Proc, "mount proc"))?;
-    let sys = templates::build_sys(plan).map_err(refuse(Stage::Sys, "build sys"))?;
     let (binds, secrets) = match mounts.len() >= plan.layers.len() {
         true => {
             let mut binds = mounts.split_off(plan.layers.len());
@@ -69,6 +68,7 @@ pub(crate) fn build(plan: &Plan, mut mounts: Vec<OwnedFd>) -> Result<Root, Refus
     };
     let staging = stage().map_err(refuse(Stage::Pivot, "mount staging area"))?;
     let dev = templates::build_dev(staging.as_fd(), plan)?;
+    let sys = templates::build_sys(staging.as_fd(), plan).map_err(refuse(Stage::Sys, "build sys"))?;
     attach_layers(staging.as_fd(), plan, mounts)?;
     let scratch =
         make_scratch(staging.as_fd(), plan).map_err(refuse(Stage::Scratch, "mount writable layer"))?;
@@ -76,6 +76,7 @@ pub(crate) fn build(plan: &Plan, mut mounts: Vec<OwnedFd>) -> Result<Root, Refus
     attach_inside(&root, &proc, "proc")?;
     attach_inside(&root, &dev, "dev")?;
     attach_inside(&root, &sys, "sys")?;
+    templates::attach_shm(dev.as_fd(), plan)?;
     let inside = Inside { root: root.as_fd(), plan };
     inside.make_outputs()?;
     inside.attach_binds(binds)?;
@@ -156,7 +157,7 @@ fn stage() -> rustix::io::Result<OwnedFd> {
     let attributes = MountAttrFlags::MOUNT_ATTR_NOSUID | MountAttrFlags::MOUNT_ATTR_NODEV;
     let staging = new_mount("tmpfs", &[("size", "1m"), ("mode", "0700")], attributes)?;
     move_mount(&staging, "", CWD, "/proc", MoveMountFlags::MOVE_MOUNT_F_EMPTY_PATH)?;
-    for name in ["dev", "layers", "scratch", "root"] {
+    for name in ["dev", "sys", "layers", "scratch", "root"] {
         mkdirat(&staging, name, Mode::from_raw_mode(0o755))?;
     }
     Ok(staging)

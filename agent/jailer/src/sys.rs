@@ -14,15 +14,8 @@ use nix::errno::Errno;
 use nix::sys::signal::SigSet;
 use rustix::process::Pid;
 
-/// The namespaces that exist from the job's birth. The cgroup namespace comes
-/// later, because its root must be the cgroup the job was born into, and the
-/// time namespace, because its offsets are fixed once a process is in it.
-const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
-    | libc::CLONE_NEWNS
-    | libc::CLONE_NEWPID
-    | libc::CLONE_NEWNET
-    | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWUTS;
+/// The namespaces that a process can only be born into. It makes the others itself, while its ids are mapped.
+const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER | libc::CLONE_NEWPID;
 
 /// `CLONE_INTO_CGROUP` of `linux/sched.h`, beyond the 32 bits of the other flags.
 const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
@@ -39,13 +32,10 @@ fn result(value: libc::c_long) -> io::Result<libc::c_long> {
     if value < 0 { Err(io::Error::last_os_error()) } else { Ok(value) }
 }
 
-/// `clone3(2)` into new namespaces but those in `without`, and, if given, into a cgroup from birth.
-pub(crate) fn clone_into_namespaces(
-    cgroup: Option<BorrowedFd<'_>>,
-    without: libc::c_int,
-) -> io::Result<Side> {
+/// `clone3(2)` into a new user and pid namespace and, if given, into a cgroup from birth.
+pub(crate) fn clone_into_namespaces(cgroup: Option<BorrowedFd<'_>>) -> io::Result<Side> {
     let mut pidfd: RawFd = -1;
-    let mut flags = u64::from((NAMESPACES & !without | libc::CLONE_PIDFD).cast_unsigned());
+    let mut flags = u64::from((NAMESPACES | libc::CLONE_PIDFD).cast_unsigned());
     if cgroup.is_some() {
         flags |= CLONE_INTO_CGROUP;
     }
@@ -66,11 +56,29 @@ pub(crate) fn clone_into_namespaces(
     Ok(Side::Parent(pid, unsafe { OwnedFd::from_raw_fd(pidfd) }))
 }
 
-/// `fork(2)`; `None` in the child.
-pub(crate) fn fork() -> io::Result<Option<Pid>> {
-    // SAFETY: the process has one thread, so the child may do anything.
-    let pid = result(libc::c_long::from(unsafe { libc::fork() }))?;
-    Ok(i32::try_from(pid).ok().and_then(Pid::from_raw))
+/// Stack of [`spawn`]'s child, bytes; pages that it does not touch cost nothing.
+const SPAWN_STACK: usize = 256 << 10;
+
+/// `clone(2)` with `CLONE_VM | CLONE_VFORK`: the child runs `run` on a stack of its own in this process's
+/// memory, and this process goes on once the child has become another program or ended.
+pub(crate) fn spawn(mut run: impl FnMut()) -> io::Result<Pid> {
+    extern "C" fn enter<F: FnMut()>(run: *mut libc::c_void) -> libc::c_int {
+        // SAFETY: `spawn` passes a pointer to its `F`, which it does not touch before this has returned.
+        unsafe { (*run.cast::<F>())() };
+        127
+    }
+    fn entry<F: FnMut()>(_: &F) -> extern "C" fn(*mut libc::c_void) -> libc::c_int {
+        enter::<F>
+    }
+    let mut stack = vec![0u128; SPAWN_STACK / size_of::<u128>()];
+    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+    // SAFETY: the stack's end is aligned to 16 bytes and the stack outlives the child's use of it, because
+    // the call returns only when the child has left this memory. No other thread runs meanwhile, so the
+    // child may do whatever this process may.
+    let pid = result(libc::c_long::from(unsafe {
+        libc::clone(entry(&run), stack.as_mut_ptr_range().end.cast(), flags, (&raw mut run).cast())
+    }))?;
+    i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(|| io::ErrorKind::Other.into())
 }
 
 /// Ends the process at once, running no destructor of the process it was copied from.
@@ -88,17 +96,20 @@ pub(crate) fn mount_setattr(mount: BorrowedFd<'_>, set: u64, map: Option<Borrowe
         propagation: 0,
         userns_fd: map.map_or(0, |fd| u64::from(fd.as_raw_fd().unsigned_abs())),
     };
+    set_attributes(mount, &attr, libc::AT_EMPTY_PATH)
+}
+
+/// Adds `set` to the mount that `mount` names and to all below it.
+pub(crate) fn mount_setattr_recursive(mount: BorrowedFd<'_>, set: u64) -> io::Result<()> {
+    let attr = libc::mount_attr { attr_set: set, attr_clr: 0, propagation: 0, userns_fd: 0 };
+    set_attributes(mount, &attr, libc::AT_EMPTY_PATH | libc::AT_RECURSIVE)
+}
+
+fn set_attributes(mount: BorrowedFd<'_>, attr: &libc::mount_attr, flags: libc::c_int) -> io::Result<()> {
     let size = size_of::<libc::mount_attr>();
     // SAFETY: the path is a C string, `attr` lives across the call, the size is its own.
     result(unsafe {
-        libc::syscall(
-            libc::SYS_mount_setattr,
-            mount.as_raw_fd(),
-            c"".as_ptr(),
-            libc::AT_EMPTY_PATH,
-            &raw const attr,
-            size,
-        )
+        libc::syscall(libc::SYS_mount_setattr, mount.as_raw_fd(), c"".as_ptr(), flags, &raw const *attr, size)
     })?;
     Ok(())
 }
@@ -170,8 +181,9 @@ pub(crate) fn loopback_up(socket: BorrowedFd<'_>) -> io::Result<()> {
     }
     request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_UP).unwrap_or(1);
     // SAFETY: SIOCSIFFLAGS reads one `ifreq`, which lives across the call.
-    let done = unsafe { libc::ioctl(socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request) };
-    result(libc::c_long::from(done))?;
+    result(unsafe {
+        libc::syscall(libc::SYS_ioctl, socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request)
+    })?;
     Ok(())
 }
 

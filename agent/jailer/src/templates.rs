@@ -2,9 +2,9 @@
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, makedev, openat, openat2, symlinkat};
+use rustix::fs::{CWD, FileType, Mode, OFlags, fstat, makedev, mkdirat, openat, openat2, symlinkat};
 use rustix::io::Errno;
-use rustix::mount::{MountAttrFlags, open_tree};
+use rustix::mount::{MountAttrFlags, OpenTreeFlags, open_tree};
 
 use assay_jailer::plan::Plan;
 use assay_jailer::report::{Refusal, Stage};
@@ -41,61 +41,49 @@ pub(crate) fn mount_proc(plan: &Plan) -> rustix::io::Result<OwnedFd> {
     new_mount("proc", options, SAFE | MountAttrFlags::MOUNT_ATTR_NOEXEC)
 }
 
-/// `/dev` with its nodes, complete and read-only.
+/// `/dev` with its nodes, complete but for `shm`, and read-only.
 pub(crate) fn build_dev(staging: BorrowedFd<'_>, plan: &Plan) -> Result<OwnedFd, Refusal> {
     let error = |what| refuse(Stage::Dev, what);
-    let attributes = SAFE | MountAttrFlags::MOUNT_ATTR_NOEXEC;
-    let dev = new_mount("tmpfs", &[("size", "64k"), ("nr_inodes", "64"), ("mode", "0755")], attributes)
-        .map_err(error("mount dev"))?;
-    directory(staging, "dev").and_then(|target| attach(&dev, target)).map_err(error("attach dev"))?;
+    let dev = directory(staging, "dev").map_err(error("dev"))?;
     for (name, major, minor) in DEVICES {
         add_device(dev.as_fd(), name, makedev(major, minor)).map_err(error(name))?;
     }
     for (name, target) in DEVICE_LINKS {
         symlinkat(target, &dev, name).map_err(error(name))?;
     }
-    add_shm(dev.as_fd(), plan).map_err(error("shm"))?;
-    close(&dev, plan).map_err(error("make dev read-only"))?;
-    Ok(dev)
+    mkdirat(&dev, "shm", Mode::from_raw_mode(0o755)).map_err(error("shm"))?;
+    close(dev.as_fd(), plan).map_err(error("make dev read-only"))
 }
 
 fn add_device(dev: BorrowedFd<'_>, name: &str, number: u64) -> rustix::io::Result<()> {
-    let host = openat(
-        CWD,
-        format!("/dev/{name}"),
-        OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC,
-        Mode::empty(),
-    )?;
-    let stat = fstat(&host)?;
+    let flags = clone_flags() | OpenTreeFlags::AT_SYMLINK_NOFOLLOW;
+    let node = open_tree(CWD, format!("/dev/{name}"), flags)?;
+    let stat = fstat(&node)?;
     if FileType::from_raw_mode(stat.st_mode) != FileType::CharacterDevice || stat.st_rdev != number {
         return Err(Errno::NODEV);
     }
-    let node = open_tree(&host, "", clone_flags())?;
-    // Read-only says that the node's mode and owner stay; opening for writing still works.
-    let attributes = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC | libc::MOUNT_ATTR_RDONLY;
-    sys::mount_setattr(node.as_fd(), attributes, None).map_err(errno)?;
     let place = OFlags::CREATE | OFlags::EXCL | OFlags::CLOEXEC;
     attach(node, openat2(dev, name, place, Mode::from_raw_mode(0o666), CONFINED)?)
 }
 
-fn add_shm(dev: BorrowedFd<'_>, plan: &Plan) -> rustix::io::Result<()> {
+/// Mounts what `/dev/shm` holds, the one part of a template that the job may write.
+pub(crate) fn attach_shm(dev: BorrowedFd<'_>, plan: &Plan) -> Result<(), Refusal> {
     let size = plan.scratch_bytes.min(SHM_BYTES).to_string();
-    let shm = new_mount("tmpfs", &[("size", &size), ("nr_inodes", "4096"), ("mode", "1777")], safe(plan))?;
-    attach(shm, make_directory(dev, "shm", 0o755)?)
+    new_mount("tmpfs", &[("size", &size), ("nr_inodes", "4096"), ("mode", "1777")], safe(plan))
+        .and_then(|shm| attach(shm, directory(dev, "shm")?))
+        .map_err(refuse(Stage::Dev, "shm"))
 }
 
 /// `/sys` with the lists of processors, read-only; nothing of the kernel's own is behind it.
-pub(crate) fn build_sys(plan: &Plan) -> rustix::io::Result<OwnedFd> {
-    let options = [("size", "64k"), ("nr_inodes", "32"), ("mode", "0755")];
-    let sys = new_mount("tmpfs", &options, SAFE | MountAttrFlags::MOUNT_ATTR_NOEXEC)?;
+pub(crate) fn build_sys(staging: BorrowedFd<'_>, plan: &Plan) -> rustix::io::Result<OwnedFd> {
+    let sys = directory(staging, "sys")?;
     let devices = make_directory(&sys, "devices", 0o755)?;
     let system = make_directory(&devices, "system", 0o755)?;
     let cpu = make_directory(&system, "cpu", 0o755)?;
     for name in CPU_LISTS {
         copy_list(cpu.as_fd(), name)?;
     }
-    close(&sys, plan)?;
-    Ok(sys)
+    close(sys.as_fd(), plan)
 }
 
 /// Copies one of the host's lists; one that it lacks is left out.
@@ -113,10 +101,15 @@ fn copy_list(cpu: BorrowedFd<'_>, name: &str) -> rustix::io::Result<()> {
     Ok(())
 }
 
-/// Makes a template read-only for good.
-fn close(mount: &OwnedFd, plan: &Plan) -> rustix::io::Result<()> {
-    match plan.keeps(Wall::ReadOnlyTemplates) {
-        true => sys::mount_setattr(mount.as_fd(), libc::MOUNT_ATTR_RDONLY, None).map_err(errno),
-        false => Ok(()),
+/// A mount of a directory of the staging area and of what is mounted in it, read-only for good. What the
+/// directory itself has for devices does not work, which the staging area's mount says already; read-only
+/// nodes keep their mode and owner, and can still be opened for writing.
+fn close(directory: BorrowedFd<'_>, plan: &Plan) -> rustix::io::Result<OwnedFd> {
+    let mount = open_tree(directory, "", clone_flags() | OpenTreeFlags::AT_RECURSIVE)?;
+    let mut attributes = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
+    if plan.keeps(Wall::ReadOnlyTemplates) {
+        attributes |= libc::MOUNT_ATTR_RDONLY;
     }
+    sys::mount_setattr_recursive(mount.as_fd(), attributes).map_err(errno)?;
+    Ok(mount)
 }

@@ -1,9 +1,10 @@
 //! The outer process: starts the job's first process, keeps its logs, and ends
 //! it when the clock runs out or the supervisor goes away.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::fs::FileExt as _;
 use std::os::unix::process::ExitStatusExt;
 use std::process::ExitStatus;
 use std::time::{Duration, Instant};
@@ -26,7 +27,7 @@ use libc::sock_filter;
 use crate::binds;
 use crate::devices;
 use crate::init::{self, Inheritance};
-use crate::logs::Log;
+use crate::logs::{self, Log};
 use crate::sys::{self, Side};
 use crate::wire::{self, Message};
 
@@ -57,9 +58,8 @@ struct Job {
 pub(crate) fn run(plan: &Plan, control: BorrowedFd<'_>) -> Result<Report, Refusal> {
     let began = Instant::now();
     let mut job = start(plan, began)?;
-    if let Err(refusal) = job.release(plan) {
+    if job.end.is_some() {
         job.kill();
-        job.end = Some(End::Refused(refusal));
     }
     let watched = job.watch(control).inspect_err(|_| job.kill());
     let died_by = job.reap();
@@ -68,17 +68,14 @@ pub(crate) fn run(plan: &Plan, control: BorrowedFd<'_>) -> Result<Report, Refusa
 }
 
 fn start(plan: &Plan, began: Instant) -> Result<Job, Refusal> {
-    let log = |path, what| {
-        let made = Log::create(path, log_capacity(plan), outer_owner(plan));
-        made.map_err(|e| Refusal::new(Stage::Logs, what, e))
-    };
-    let (stdout, stdout_end) = log(&plan.logs.stdout, "stdout")?;
-    let (stderr, stderr_end) = log(&plan.logs.stderr, "stderr")?;
+    let refuse = |what: &'static str| move |e| Refusal::new(Stage::Logs, what, e);
+    let (stdout, stdout_end) = logs::pipe(outer_owner(plan)).map_err(refuse("pipe"))?;
+    let (stderr, stderr_end) = logs::pipe(outer_owner(plan)).map_err(refuse("pipe"))?;
     let (status, status_end) = wire::pair().map_err(|e| Refusal::new(Stage::Clone, "status socket", e))?;
     let cgroup = open_cgroup(plan)?;
     let device_program = limit_devices(plan, cgroup.as_ref())?;
     let filter = filter::program();
-    let side = sys::clone_into_namespaces(cgroup.as_ref().map(AsFd::as_fd), left_out(plan))
+    let side = sys::clone_into_namespaces(cgroup.as_ref().map(AsFd::as_fd))
         .map_err(|e| Refusal::new(Stage::Clone, "clone into new namespaces", e))?;
     match side {
         Side::Child => {
@@ -86,21 +83,23 @@ fn start(plan: &Plan, began: Instant) -> Result<Job, Refusal> {
             init::run(plan, &filter, inheritance)
         }
         Side::Parent(pid, handle) => {
-            let deadline = began.checked_add(Duration::from_millis(plan.timeout_ms)).unwrap_or(began);
-            let status = Some(status);
-            let (end, walls) = (None, None);
+            // Where a log cannot be kept, the first process waits in vain, and ends.
+            let log = |pipe, path| Log::create(pipe, path, log_capacity(plan));
+            let stdout = log(stdout, &plan.logs.stdout).map_err(refuse("stdout"))?;
+            let stderr = log(stderr, &plan.logs.stderr).map_err(refuse("stderr"))?;
+            let released = release(pid, status.as_fd(), plan);
             Ok(Job {
                 pid,
                 handle,
-                status,
+                status: Some(status),
                 stdout,
                 stderr,
                 cgroup,
                 filter,
-                walls,
+                walls: None,
                 device_program,
-                end,
-                deadline,
+                end: released.err().map(End::Refused),
+                deadline: began.checked_add(Duration::from_millis(plan.timeout_ms)).unwrap_or(began),
             })
         }
     }
@@ -124,16 +123,6 @@ fn log_capacity(plan: &Plan) -> u64 {
     if plan.keeps(Wall::LogCapacity) { plan.logs.limit_bytes } else { CAPACITY_MAX }
 }
 
-/// Flags of the namespaces that a test leaves out.
-fn left_out(plan: &Plan) -> libc::c_int {
-    let namespaces = [
-        (Wall::NetworkNamespace, libc::CLONE_NEWNET),
-        (Wall::IpcNamespace, libc::CLONE_NEWIPC),
-        (Wall::UtsNamespace, libc::CLONE_NEWUTS),
-    ];
-    namespaces.iter().filter(|(wall, _)| !plan.keeps(*wall)).fold(0, |flags, (_, flag)| flags | flag)
-}
-
 /// Attaches the device program to the job's cgroup, before anything is in it.
 fn limit_devices(plan: &Plan, cgroup: Option<&OwnedFd>) -> Result<bool, Refusal> {
     let Some(cgroup) = cgroup.filter(|_| plan.keeps(Wall::DeviceFilter)) else { return Ok(false) };
@@ -145,23 +134,23 @@ fn limit_devices(plan: &Plan, cgroup: Option<&OwnedFd>) -> Result<bool, Refusal>
     }
 }
 
-impl Job {
-    /// Gives the first process its ids and layers; until then it waits.
-    fn release(&self, plan: &Plan) -> Result<(), Refusal> {
-        let proc = format!("/proc/{}", self.pid.as_raw_nonzero());
-        write_id_maps(&proc, plan).map_err(|e| Refusal::new(Stage::Ids, "write id maps", e))?;
-        yield_memory(&proc).map_err(|e| Refusal::new(Stage::Ids, "out-of-memory score", e))?;
-        let mounts = match plan.ids {
-            Ids::Range { .. } => map_mounts(&proc, plan)?,
-            Ids::Single {} => vec![],
-        };
-        let mounts: Vec<_> = mounts.iter().map(AsFd::as_fd).collect();
-        let status = self.status.as_ref().map_or(Err(rustix::io::Errno::PIPE), |s| Ok(s.as_fd()));
-        status
-            .and_then(|status| wire::send(status, b"G", &mounts))
-            .map_err(|e| Refusal::new(Stage::Layers, "hand over the layers", e))
-    }
+/// Gives the first process its ids and layers; it waits for them once its namespaces are made.
+fn release(pid: Pid, status: BorrowedFd<'_>, plan: &Plan) -> Result<(), Refusal> {
+    let refuse = |what: &'static str| move |e| Refusal::new(Stage::Ids, what, e);
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let proc = rustix::fs::open(format!("/proc/{}", pid.as_raw_nonzero()), flags, Mode::empty())
+        .map_err(|e| Refusal::new(Stage::Ids, "open the process's directory", e))?;
+    write_id_maps(proc.as_fd(), plan).map_err(refuse("write id maps"))?;
+    yield_memory(proc.as_fd()).map_err(refuse("out-of-memory score"))?;
+    let mounts = match plan.ids {
+        Ids::Range { .. } => map_mounts(proc.as_fd(), plan)?,
+        Ids::Single {} => vec![],
+    };
+    let mounts: Vec<_> = mounts.iter().map(AsFd::as_fd).collect();
+    wire::send(status, b"G", &mounts).map_err(|e| Refusal::new(Stage::Layers, "hand over the layers", e))
+}
 
+impl Job {
     fn kill(&self) {
         // A cgroup dies whole, frozen or not; else the namespace dies with its first process.
         if self.cgroup.as_ref().is_none_or(|cgroup| kill_cgroup(cgroup).is_err()) {
@@ -336,31 +325,38 @@ fn end_of(raw: i32) -> End {
     }
 }
 
+/// Opens a file of a process by its directory in `/proc`.
+fn open_at(proc: BorrowedFd<'_>, name: &str, flags: OFlags) -> io::Result<File> {
+    Ok(rustix::fs::openat(proc, name, flags | OFlags::CLOEXEC, Mode::empty()).map(File::from)?)
+}
+
 /// Maps the job's ids. Without privilege only one's own id may be mapped, and
 /// only after `setgroups` is given up (`user_namespaces(7)`).
-fn write_id_maps(proc: &str, plan: &Plan) -> io::Result<()> {
+fn write_id_maps(proc: BorrowedFd<'_>, plan: &Plan) -> io::Result<()> {
+    let write = |name, text: &str| open_at(proc, name, OFlags::WRONLY)?.write_all(text.as_bytes());
     let map = |inside: u32, outside: u32, count: u32| format!("{inside} {outside} {count}\n");
     let (uids, gids) = match plan.ids {
         Ids::Range { base } => (map(0, base, ID_RANGE), map(0, base, ID_RANGE)),
         Ids::Single {} => {
-            fs::write(format!("{proc}/setgroups"), "deny")?;
+            write("setgroups", "deny")?;
             let (uid, gid) = (rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw());
             (map(plan.uid, uid, 1), map(plan.gid, gid, 1))
         }
     };
-    fs::write(format!("{proc}/gid_map"), gids)?;
-    fs::write(format!("{proc}/uid_map"), uids)
+    write("gid_map", &gids)?;
+    write("uid_map", &uids)
 }
 
 /// Makes the job go before its supervisor, whose score it has inherited, when the machine runs out of
 /// memory. With `CAP_SYS_RESOURCE` the job cannot lower it again (`proc_pid_oom_score_adj(5)`).
-fn yield_memory(proc: &str) -> io::Result<()> {
-    let path = format!("{proc}/oom_score_adj");
-    let inherited = fs::read_to_string(&path)?.trim().parse().unwrap_or(0);
-    if inherited >= OOM_SCORE {
+fn yield_memory(proc: BorrowedFd<'_>) -> io::Result<()> {
+    let mut file = open_at(proc, "oom_score_adj", OFlags::RDWR)?;
+    let mut inherited = String::new();
+    file.read_to_string(&mut inherited)?;
+    if inherited.trim().parse().unwrap_or(0) >= OOM_SCORE {
         return Ok(());
     }
-    match fs::write(&path, OOM_SCORE.to_string()) {
+    match file.write_all_at(OOM_SCORE.to_string().as_bytes(), 0) {
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         other => other,
     }
@@ -374,8 +370,8 @@ fn kill_cgroup(cgroup: &OwnedFd) -> io::Result<()> {
 }
 
 /// Mounts of the layers, then of the binds, and then of the secrets, in which owner 0 on disk is the job's root.
-fn map_mounts(proc: &str, plan: &Plan) -> Result<Vec<OwnedFd>, Refusal> {
-    let namespace = File::open(format!("{proc}/ns/user"))
+fn map_mounts(proc: BorrowedFd<'_>, plan: &Plan) -> Result<Vec<OwnedFd>, Refusal> {
+    let namespace = open_at(proc, "ns/user", OFlags::RDONLY)
         .map_err(|e| Refusal::new(Stage::Layers, "open user namespace", e))?;
     let map_layer = |path: &std::path::PathBuf| {
         let flags = OpenTreeFlags::OPEN_TREE_CLONE | OpenTreeFlags::OPEN_TREE_CLOEXEC;

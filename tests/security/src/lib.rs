@@ -48,8 +48,7 @@ pub struct Running {
 }
 
 fn jailer() -> PathBuf {
-    let built =
-        Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/jailer/x86_64-unknown-linux-gnu/release");
+    let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/jailer");
     std::env::var_os("ASSAY_JAILER").map_or_else(|| built.join("assay-jailer"), PathBuf::from)
 }
 

@@ -5,6 +5,9 @@ use std::io;
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
+use nix::errno::Errno;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
 use crate::child::{Tried, tried};
 
 /// Tries the thing of this name; `ENOENT` beyond the list would hide a
@@ -62,7 +65,9 @@ fn by_number(name: &str) -> Option<Tried> {
 /// Calls that a filter judges by their arguments or their convention.
 fn special(name: &str) -> Option<Tried> {
     let flag = |value: i32| usize::try_from(value).unwrap_or_default();
-    let request = |value: u64| usize::try_from(value).unwrap_or_default();
+    // Of `asm-generic/ioctls.h`.
+    const TIOCSTI: usize = 0x5412;
+    const TIOCLINUX: usize = 0x541c;
     let child = flag(libc::SIGCHLD);
     Some(match name {
         "unshare_user" => call(libc::SYS_unshare, flag(libc::CLONE_NEWUSER), 0, 0),
@@ -72,8 +77,8 @@ fn special(name: &str) -> Option<Tried> {
         "x32_call" => call(0x4000_0000 | libc::SYS_getppid, 0, 0, 0),
         "i386_call" => i386_getpid(),
         "personality" => call(libc::SYS_personality, 0x0004_0000, 0, 0),
-        "tiocsti" => call(libc::SYS_ioctl, 0, request(libc::TIOCSTI), text(c"x")),
-        "tioclinux" => call(libc::SYS_ioctl, 0, request(libc::TIOCLINUX), text(c"\x0b")),
+        "tiocsti" => call(libc::SYS_ioctl, 0, TIOCSTI, text(c"x")),
+        "tioclinux" => call(libc::SYS_ioctl, 0, TIOCLINUX, text(c"\x0b")),
         _ => return None,
     })
 }
@@ -125,9 +130,9 @@ fn privilege(name: &str) -> Option<Tried> {
         // SAFETY: takes no pointer.
         "nice" => tried(unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, -20) }.into()),
         "low_memory" => map_low(),
-        "unlimit_files" => raise(libc::RLIMIT_NOFILE),
-        "unlimit_core" => raise(libc::RLIMIT_CORE),
-        "unlimit_processes" => raise(libc::RLIMIT_NPROC),
+        "unlimit_files" => raise(Resource::RLIMIT_NOFILE),
+        "unlimit_core" => raise(Resource::RLIMIT_CORE),
+        "unlimit_processes" => raise(Resource::RLIMIT_NPROC),
         "lock_memory" => lock_memory(),
         "foreign_user" => call(libc::SYS_setuid, 100_000, 0, 0),
         _ => return None,
@@ -145,13 +150,10 @@ fn map_low() -> Tried {
     if at == libc::MAP_FAILED { Err(crate::child::errno()) } else { Ok(()) }
 }
 
-fn raise(resource: libc::__rlimit_resource_t) -> Tried {
-    let mut now = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: `now` lives across the call.
-    tried(unsafe { libc::getrlimit(resource, &raw mut now) }.into())?;
-    now.rlim_max = now.rlim_max.checked_add(1).ok_or(0)?;
-    // SAFETY: `now` lives across the call.
-    tried(unsafe { libc::setrlimit(resource, &raw const now) }.into())
+fn raise(resource: Resource) -> Tried {
+    let code = |errno: Errno| errno as i32;
+    let (soft, hard) = getrlimit(resource).map_err(code)?;
+    setrlimit(resource, soft, hard.checked_add(1).ok_or(0)?).map_err(code)
 }
 
 fn lock_memory() -> Tried {
@@ -215,9 +217,10 @@ fn file(name: &str) -> Option<Tried> {
 fn device_request() -> Tried {
     let file = fs::File::open("/dev/urandom").map_err(|e| code(&e))?;
     let mut bits = 0i32;
-    let request = 0x8004_5200;
+    let request = 0x8004_5200u64;
+    let file = std::os::fd::AsRawFd::as_raw_fd(&file);
     // SAFETY: RNDGETENTCNT writes one `int`.
-    tried(unsafe { libc::ioctl(std::os::fd::AsRawFd::as_raw_fd(&file), request, &raw mut bits) }.into())
+    tried(unsafe { libc::syscall(libc::SYS_ioctl, file, request, &raw mut bits) })
 }
 
 fn network(name: &str) -> Option<Tried> {
