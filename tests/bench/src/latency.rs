@@ -1,7 +1,7 @@
 //! `true` from plan to exit: ours, a plain spawn, and two sandboxes of the distribution, in turns.
 
 use std::fs;
-use std::io::{self, Read as _, Write as _};
+use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
@@ -38,21 +38,18 @@ pub(crate) fn spawn_to_exit(jailer: &Path) -> io::Result<()> {
         unify_cgroups()?;
     }
     let ring = Ring::new(jailer)?;
-    type Turn = fn(&Ring) -> io::Result<()>;
     let contenders: [(&str, Turn); 4] = [
-        ("plain spawn", Ring::plain),
+        ("plain spawn", |ring| timed(|| ring.plain())),
         ("assay-jailer", Ring::ours),
-        ("bwrap --unshare-all", Ring::bwrap),
-        ("crun run", Ring::crun),
+        ("bwrap --unshare-all", |ring| timed(|| ring.bwrap())),
+        ("crun run", |ring| timed(|| ring.crun())),
     ];
     ring.ours()?;
     let able: Vec<_> = contenders.into_iter().filter(|(name, turn)| is_able(&ring, name, *turn)).collect();
     let mut times: Vec<Vec<Duration>> = able.iter().map(|_| Vec::with_capacity(ROUNDS)).collect();
     for _ in 0..ROUNDS {
         for ((_, turn), times) in able.iter().zip(&mut times) {
-            let start = Instant::now();
-            turn(&ring)?;
-            times.push(start.elapsed());
+            times.push(turn(&ring)?);
         }
     }
     let plain = times.first_mut().map_or(Duration::ZERO, |times| at(times, 50));
@@ -80,7 +77,15 @@ fn unify_cgroups() -> io::Result<()> {
     Ok(mount(Some("cgroup2"), CGROUPS, Some("cgroup2"), MsFlags::empty(), None::<&str>)?)
 }
 
-fn is_able(ring: &Ring, name: &str, turn: fn(&Ring) -> io::Result<()>) -> bool {
+/// One run, and what it took.
+type Turn = fn(&Ring) -> io::Result<Duration>;
+
+fn timed(turn: impl FnOnce() -> io::Result<()>) -> io::Result<Duration> {
+    let began = Instant::now();
+    turn().map(|()| began.elapsed())
+}
+
+fn is_able(ring: &Ring, name: &str, turn: Turn) -> bool {
     turn(ring).inspect_err(|error| println!("  left out: {name}: {error}")).is_ok()
 }
 
@@ -131,10 +136,11 @@ impl Ring {
         succeed(command.arg(format!("assay-bench-{}", std::process::id())))
     }
 
-    /// One job as the supervisor runs it: the jailer started, the plan sent, the report read.
-    fn ours(&self) -> io::Result<()> {
+    /// One job as the supervisor runs it, from starting the jailer to knowing how the job ended.
+    fn ours(&self) -> io::Result<Duration> {
         let logs = [self.dir.path().join("stdout"), self.dir.path().join("stderr")];
         let plan = self.plan(&logs);
+        let began = Instant::now();
         let (mut control, theirs) = UnixStream::pair()?;
         let mut child = Command::new(&self.jailer)
             .env_clear()
@@ -145,13 +151,14 @@ impl Ring {
         let text = serde_json::to_vec(&plan)?;
         control.write_all(&u32::try_from(text.len()).map_err(io::Error::other)?.to_le_bytes())?;
         control.write_all(&text)?;
-        let mut report = Vec::new();
-        child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?.read_to_end(&mut report)?;
+        let mut report = String::new();
+        BufReader::new(child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?).read_line(&mut report)?;
+        let took = began.elapsed();
         child.wait()?;
         logs.iter().try_for_each(fs::remove_file)?;
-        let report: Report = serde_json::from_slice(&report)?;
+        let report: Report = serde_json::from_str(&report)?;
         match report.end {
-            End::Exited(0) => Ok(()),
+            End::Exited(0) => Ok(took),
             other => Err(io::Error::other(format!("the job ended as {other:?}"))),
         }
     }
