@@ -60,7 +60,8 @@ pub(crate) fn clone_into_namespaces(cgroup: Option<BorrowedFd<'_>>) -> io::Resul
 const SPAWN_STACK: usize = 256 << 10;
 
 /// `clone(2)` with `CLONE_VM | CLONE_VFORK`: the child runs `run` on a stack of its own in this process's
-/// memory, and this process goes on once the child has become another program or ended.
+/// memory, and this process goes on once the child has become another program or ended. A kernel that
+/// refuses it to a process whose children get another time namespace (Linux 6.1) gives the child a copy.
 pub(crate) fn spawn(mut run: impl FnMut()) -> io::Result<Pid> {
     extern "C" fn enter<F: FnMut()>(run: *mut libc::c_void) -> libc::c_int {
         // SAFETY: `spawn` passes a pointer to its `F`, which it does not touch before this has returned.
@@ -71,13 +72,19 @@ pub(crate) fn spawn(mut run: impl FnMut()) -> io::Result<Pid> {
         enter::<F>
     }
     let mut stack = vec![0u128; SPAWN_STACK / size_of::<u128>()];
-    let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
-    // SAFETY: the stack's end is aligned to 16 bytes and the stack outlives the child's use of it, because
-    // the call returns only when the child has left this memory. No other thread runs meanwhile, so the
-    // child may do whatever this process may.
-    let pid = result(libc::c_long::from(unsafe {
-        libc::clone(entry(&run), stack.as_mut_ptr_range().end.cast(), flags, (&raw mut run).cast())
-    }))?;
+    let mut clone = |flags| {
+        // SAFETY: the stack's end is aligned to 16 bytes, and the child uses stack and `run` either in a copy
+        // of this memory or, with CLONE_VFORK, before the call returns. The process has one thread, so the
+        // child may do whatever this process may.
+        result(libc::c_long::from(unsafe {
+            let top = stack.as_mut_ptr_range().end.cast();
+            libc::clone(entry(&run), top, flags | libc::SIGCHLD, (&raw mut run).cast())
+        }))
+    };
+    let pid = match clone(libc::CLONE_VM | libc::CLONE_VFORK) {
+        Err(error) if error.raw_os_error() == Some(libc::EINVAL) => clone(0),
+        other => other,
+    }?;
     i32::try_from(pid).ok().and_then(Pid::from_raw).ok_or_else(|| io::ErrorKind::Other.into())
 }
 

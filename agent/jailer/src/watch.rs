@@ -83,10 +83,16 @@ fn start(plan: &Plan, began: Instant) -> Result<Job, Refusal> {
             init::run(plan, &filter, inheritance)
         }
         Side::Parent(pid, handle) => {
-            // Where a log cannot be kept, the first process waits in vain, and ends.
-            let log = |pipe, path| Log::create(pipe, path, log_capacity(plan));
-            let stdout = log(stdout, &plan.logs.stdout).map_err(refuse("stdout"))?;
-            let stderr = log(stderr, &plan.logs.stderr).map_err(refuse("stderr"))?;
+            let log = |pipe, path, what| {
+                let made = Log::create(pipe, path, log_capacity(plan)).map_err(refuse(what));
+                // The first process still waits for its ids; both fail only where it is gone.
+                made.inspect_err(|_| {
+                    let _ = pidfd_send_signal(&handle, Signal::KILL);
+                    let _ = waitpid(Some(pid), WaitOptions::empty());
+                })
+            };
+            let stdout = log(stdout, &plan.logs.stdout, "stdout")?;
+            let stderr = log(stderr, &plan.logs.stderr, "stderr")?;
             let released = release(pid, status.as_fd(), plan);
             Ok(Job {
                 pid,
@@ -248,6 +254,8 @@ impl Job {
                 self.kill_first();
                 self.status = None;
             }
+            // Said before what is still to be read: it ended with a word of ours unread.
+            Err(rustix::io::Errno::CONNRESET) => {}
             // Nonsense from a process that should not be able to speak any.
             Ok(_) | Err(_) => {
                 self.kill();
@@ -350,7 +358,10 @@ fn write_id_maps(proc: BorrowedFd<'_>, plan: &Plan) -> io::Result<()> {
 /// Makes the job go before its supervisor, whose score it has inherited, when the machine runs out of
 /// memory. With `CAP_SYS_RESOURCE` the job cannot lower it again (`proc_pid_oom_score_adj(5)`).
 fn yield_memory(proc: BorrowedFd<'_>) -> io::Result<()> {
-    let mut file = open_at(proc, "oom_score_adj", OFlags::RDWR)?;
+    let mut file = match open_at(proc, "oom_score_adj", OFlags::RDWR) {
+        Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return Ok(()),
+        other => other?,
+    };
     let mut inherited = String::new();
     file.read_to_string(&mut inherited)?;
     if inherited.trim().parse().unwrap_or(0) >= OOM_SCORE {
