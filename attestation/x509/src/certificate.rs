@@ -52,6 +52,8 @@ pub struct Certificate {
     pub not_after: Seconds,
     /// The subject's key.
     pub key: PublicKey,
+    /// The bits that OCSP's key hashes are over.
+    key_bits: Vec<u8>,
     /// Extensions; all absent before version 3.
     pub extensions: Extensions,
     /// What had to be overlooked to read it.
@@ -115,6 +117,7 @@ impl Certificate {
         let not_after = time(validity.next("notAfter")?, "notAfter", &mut quirks)?;
         validity.finish("validity")?;
         let subject = Name::read(&mut reader, "subject", &mut quirks)?;
+        let key_bits = key_bits(reader.clone())?;
         let key = PublicKey::read(&mut reader, &mut quirks)?;
         let extensions = extensions(&mut reader, version, &mut quirks)?;
         reader.finish("tbsCertificate")?;
@@ -132,6 +135,7 @@ impl Certificate {
             not_before,
             not_after,
             key,
+            key_bits,
             extensions,
             quirks,
         })
@@ -169,6 +173,11 @@ impl Certificate {
         (self.der.get(self.tbs.clone()).unwrap_or_default(), &self.signature)
     }
 
+    /// Content of subjectPublicKey, without the octet of unused bits.
+    pub(crate) fn key_bits(&self) -> &[u8] {
+        &self.key_bits
+    }
+
     /// Whether `at` lies in its validity.
     #[must_use]
     pub const fn is_valid_at(&self, at: Seconds) -> bool {
@@ -182,6 +191,14 @@ impl Certificate {
         self.extensions.basic_constraints.is_some_and(|constraints| constraints.ca)
             && usage.is_none_or(|usage| usage.contains(KeyUsage::KEY_CERT_SIGN))
     }
+}
+
+/// subjectPublicKey of the SubjectPublicKeyInfo that comes next.
+fn key_bits(mut reader: Reader<'_>) -> Result<Vec<u8>, X509Error> {
+    const FIELD: &str = "subjectPublicKeyInfo";
+    let mut info = reader.expect(SEQUENCE, FIELD)?.reader();
+    info.expect(SEQUENCE, FIELD)?;
+    Ok(der::octets(info.next("subjectPublicKey")?, "subjectPublicKey")?.to_vec())
 }
 
 fn version(reader: &mut Reader<'_>, quirks: &mut Quirks) -> Result<u8, X509Error> {

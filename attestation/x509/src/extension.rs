@@ -95,6 +95,10 @@ pub struct Extensions {
     pub specification: Option<TpmSpecification>,
     /// Where the certificate says that its issuer's certificate lies: an outside string.
     pub issuer_urls: Vec<String>,
+    /// Where the certificate says that its OCSP responder is: an outside string.
+    pub ocsp_urls: Vec<String>,
+    /// Types and values of those that are none of the above.
+    unread: Vec<(ObjectIdentifier, Vec<u8>)>,
 }
 
 impl Extensions {
@@ -117,7 +121,7 @@ impl Extensions {
                 return Err(value(FIELD, extension.offset, "the same extension twice"));
             }
             this.types.push((oid, critical));
-            this.read_one(oid, critical, content.reader(), quirks)?;
+            this.read_one(oid, critical, content, quirks)?;
         }
         Ok(this)
     }
@@ -126,6 +130,17 @@ impl Extensions {
     #[must_use]
     pub fn has(&self, oid: ObjectIdentifier) -> bool {
         self.types.iter().any(|(seen, _)| *seen == oid)
+    }
+
+    /// The value of an extension that is kept as bytes, its OCTET STRING unwrapped.
+    #[must_use]
+    pub fn unread(&self, oid: ObjectIdentifier) -> Option<&[u8]> {
+        self.unread.iter().find(|(seen, _)| *seen == oid).map(|(_, value)| value.as_slice())
+    }
+
+    /// The types that are critical.
+    pub fn critical(&self) -> impl Iterator<Item = ObjectIdentifier> {
+        self.types.iter().filter(|(_, critical)| *critical).map(|(oid, _)| *oid)
     }
 
     /// A critical extension that this crate doesn't know (4.2: refuse the certificate).
@@ -147,9 +162,10 @@ impl Extensions {
         &mut self,
         oid: ObjectIdentifier,
         critical: bool,
-        mut content: Reader<'_>,
+        value: Tlv<'_>,
         quirks: &mut Quirks,
     ) -> Result<(), X509Error> {
+        let mut content = value.reader();
         let reader = &mut content;
         match oid {
             oids::BASIC_CONSTRAINTS => self.basic_constraints = Some(basic_constraints(reader, quirks)?),
@@ -169,8 +185,11 @@ impl Extensions {
             }
             oids::CERTIFICATE_POLICIES => self.policies = policies(reader)?,
             oids::SUBJECT_DIRECTORY => self.specification = specification(reader)?,
-            oids::AUTHORITY_INFO => self.issuer_urls = issuer_urls(reader)?,
-            _ => return Ok(()),
+            oids::AUTHORITY_INFO => (self.issuer_urls, self.ocsp_urls) = access_urls(reader)?,
+            _ => {
+                self.unread.push((oid, value.value.to_vec()));
+                return Ok(());
+            }
         }
         content.finish("extnValue")
     }
@@ -277,10 +296,11 @@ fn specification(reader: &mut Reader<'_>) -> Result<Option<TpmSpecification>, X5
     Ok(found)
 }
 
-fn issuer_urls(reader: &mut Reader<'_>) -> Result<Vec<String>, X509Error> {
+/// AuthorityInfoAccess (4.2.2.1): URLs of the issuer's certificate, and of its OCSP responder.
+fn access_urls(reader: &mut Reader<'_>) -> Result<(Vec<String>, Vec<String>), X509Error> {
     const FIELD: &str = "authorityInfoAccess";
     let mut list = reader.expect(SEQUENCE, FIELD)?.reader();
-    let mut urls = Vec::new();
+    let mut urls = (Vec::new(), Vec::new());
     let mut seen = 0;
     while !list.is_empty() {
         let access = list.expect(SEQUENCE, FIELD)?;
@@ -290,8 +310,13 @@ fn issuer_urls(reader: &mut Reader<'_>) -> Result<Vec<String>, X509Error> {
         let method = der::oid(parts.next(FIELD)?, FIELD)?;
         let location = parts.next(FIELD)?;
         parts.finish(FIELD)?;
-        if method == oids::CA_ISSUERS && location.tag == context(6) {
-            urls.push(der::text(&location));
+        if location.tag != context(6) {
+            continue;
+        }
+        match method {
+            oids::CA_ISSUERS => urls.0.push(der::text(&location)),
+            oids::OCSP => urls.1.push(der::text(&location)),
+            _ => {}
         }
     }
     Ok(urls)

@@ -6,6 +6,7 @@ use const_oid::ObjectIdentifier;
 
 use crate::der::{self, Reader, SEQUENCE, SET};
 use crate::error::X509Error;
+use crate::oids;
 use crate::quirk::{Quirk, Quirks};
 
 /// The most attributes of one name; real ones have up to eight.
@@ -73,6 +74,23 @@ impl Name {
     pub fn is_same_text(&self, other: &Self) -> bool {
         let all_text = self.attributes.iter().all(|(_, text)| !text.is_empty());
         !self.is_empty() && all_text && self.attributes == other.attributes
+    }
+
+    /// Its serialNumber, when it has exactly one.
+    #[must_use]
+    pub fn serial_number(&self) -> Option<&str> {
+        self.only(oids::SERIAL_NUMBER)
+    }
+
+    /// Its commonName, when it has exactly one.
+    #[must_use]
+    pub fn common_name(&self) -> Option<&str> {
+        self.only(oids::COMMON_NAME)
+    }
+
+    fn only(&self, oid: ObjectIdentifier) -> Option<&str> {
+        let mut values = self.values(oid);
+        values.next().filter(|_| values.next().is_none())
     }
 
     /// Texts of one type, in order.

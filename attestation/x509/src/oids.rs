@@ -42,6 +42,17 @@ pub(crate) const EXT_KEY_USAGE: Oid = oid("2.5.29.37");
 pub(crate) const AUTHORITY_INFO: Oid = oid("1.3.6.1.5.5.7.1.1");
 pub(crate) const CA_ISSUERS: Oid = oid("1.3.6.1.5.5.7.48.2");
 
+// OCSP (RFC 6960 4.2.1, 4.2.2.2, 4.4; RFC 9654).
+pub(crate) const OCSP: Oid = oid("1.3.6.1.5.5.7.48.1");
+pub(crate) const OCSP_BASIC: Oid = oid("1.3.6.1.5.5.7.48.1.1");
+pub(crate) const OCSP_NONCE: Oid = oid("1.3.6.1.5.5.7.48.1.2");
+pub(crate) const OCSP_NO_CHECK: Oid = oid("1.3.6.1.5.5.7.48.1.5");
+pub(crate) const OCSP_SIGNING: Oid = oid("1.3.6.1.5.5.7.3.9");
+
+// Attributes of names (RFC 4519).
+pub(crate) const COMMON_NAME: Oid = oid("2.5.4.3");
+pub(crate) const SERIAL_NUMBER: Oid = oid("2.5.4.5");
+
 // TCG EK Credential Profile 2.5, 3.1.2 and Platform Certificate Profile 1.1, 2.
 pub(crate) const TPM_MANUFACTURER: Oid = oid("2.23.133.2.1");
 pub(crate) const TPM_MODEL: Oid = oid("2.23.133.2.2");
@@ -65,3 +76,7 @@ pub(crate) const EK_PERMANENT_ID_SHA256: Oid = oid("2.23.133.12.1");
 pub(crate) const VERIFIED_RESIDENCY: Oid = oid("2.23.133.11.1.1");
 pub(crate) const VERIFIED_FIXED: Oid = oid("2.23.133.11.1.2");
 pub(crate) const VERIFIED_RESTRICTED: Oid = oid("2.23.133.11.1.3");
+
+// TCG DICE Attestation Architecture 1.1, 6.1.1, and the extension that it replaced.
+pub(crate) const DICE_TCB_INFO: Oid = oid("2.23.133.5.4.1.1");
+pub(crate) const COMPOSITE_DEVICE_ID: Oid = oid("2.23.133.5.4.1");

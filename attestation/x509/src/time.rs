@@ -33,6 +33,11 @@ pub(crate) fn time(tlv: Tlv<'_>, field: &'static str, quirks: &mut Quirks) -> Re
     seconds(year, rest).ok_or_else(bad)
 }
 
+/// `YYYYMMDDHHMMSSZ` alone, as OCSP has all its times (RFC 6960 4.2.2.1).
+pub(crate) fn generalized(tlv: Tlv<'_>, field: &'static str) -> Result<Seconds, X509Error> {
+    time(tlv.expect(GENERALIZED_TIME, field)?, field, &mut Quirks::new())
+}
+
 fn number(digits: &[u8]) -> Option<i64> {
     digits.iter().try_fold(0, |n, digit| digit.is_ascii_digit().then(|| n * 10 + i64::from(digit - b'0')))
 }

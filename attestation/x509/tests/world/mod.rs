@@ -10,6 +10,8 @@
     clippy::indexing_slicing
 )]
 
+pub mod ocsp;
+
 use assay_tpm::{Attributes, Curve, HashAlg, KeyKind, Public, PublicParts, Scheme, Symmetric};
 use assay_x509::Certificate;
 use p256::ecdsa::signature::Signer as _;
