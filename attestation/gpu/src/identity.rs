@@ -50,6 +50,10 @@ pub struct GpuIdentity {
     #[n(11)]
     #[serde(skip_serializing_if = "Option::is_none")]
     pub board_part_number: Option<String>,
+    /// Version of the board's InfoROM image.
+    #[n(12)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inforom: Option<String>,
 }
 
 #[cfg(test)]
@@ -70,6 +74,7 @@ mod tests {
             pdi: None,
             power_limit_mw: None,
             board_part_number: None,
+            inforom: None,
         }
     }
 
@@ -81,6 +86,7 @@ mod tests {
             pdi: Some(u64::MAX),
             power_limit_mw: Some(700_000),
             board_part_number: Some("699-21010-0200-000".into()),
+            inforom: Some("1010.0200.00.02".into()),
             ..bare()
         };
         for identity in [bare(), full] {

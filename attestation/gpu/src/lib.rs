@@ -1,4 +1,4 @@
-//! GPU facts that travel, and the rules that accumulating counters must obey.
+//! GPU facts that travel, the rules that accumulating counters must obey, and what a device itself signs.
 //!
 //! **Purpose.** A session opens with a table of its GPUs ([`GpuIdentity`]), each beat carries one line
 //! per GPU ([`GpuBeat`]), and [`check`] says which physical rules two consecutive lines break. An
@@ -13,12 +13,17 @@
 
 mod accumulate;
 mod beat;
+pub mod bundle;
+mod cross;
+pub mod device;
 mod identity;
+pub mod rim;
 mod rules;
 mod sample;
 
 pub use accumulate::Accumulator;
 pub use beat::{Energy, Flags, GpuBeat, Pcie};
+pub use cross::{CrossCheck, ReportFault, Sides, cross_check};
 pub use identity::GpuIdentity;
 pub use rules::{Limits, TelemetryFault, check};
 pub use sample::{GpuSample, Readings};

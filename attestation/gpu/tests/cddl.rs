@@ -1,6 +1,8 @@
 //! Real messages against `gpu.cddl`.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
+use assay_gpu::device::{Architecture, DeviceEvidence, Report};
+use assay_gpu::rim::{Board, Rim, RimKind, RimRow, SignerProof};
 use assay_gpu::{Accumulator, GpuIdentity, GpuSample, Readings};
 
 const CDDL: &str = include_str!("../gpu.cddl");
@@ -30,6 +32,7 @@ fn identity() -> GpuIdentity {
         pdi: Some(u64::MAX),
         power_limit_mw: Some(700_000),
         board_part_number: None,
+        inforom: None,
     }
 }
 
@@ -45,6 +48,65 @@ fn messages_match_their_rules() {
     assert_valid("gpu-identity", &minicbor::to_vec(identity()).unwrap());
     assert_valid("gpu-sample", &minicbor::to_vec(sample()).unwrap());
     assert_valid("gpu-beat", &minicbor::to_vec(gpu.beat()).unwrap());
+}
+
+fn rim(board: Option<Board>, proof: SignerProof) -> Rim {
+    let value = [7; 48].into();
+    Rim {
+        kind: RimKind::Vbios,
+        product: "GH100".into(),
+        version: "96.00.5E.00.01".into(),
+        tag: "t".into(),
+        board,
+        rows: vec![RimRow { index: 9, name: "m9".into(), values: vec![value, value] }],
+        source: assay_wire::Digest([1; 32]),
+        signer: assay_wire::Digest([2; 32]),
+        not_before: -1,
+        not_after: 2_000_000_000,
+        proof,
+    }
+}
+
+#[test]
+fn reference_values_match_their_rule() {
+    let board = Board { project: "G520".into(), project_sku: "0200".into(), chip_sku: "885".into() };
+    let proof = SignerProof { certificates: vec![vec![1].into(); 5], ocsp: vec![vec![2].into()] };
+    for rim in [rim(None, SignerProof::default()), rim(Some(board), proof)] {
+        assert_valid("gpu-rim", &minicbor::to_vec(&rim).unwrap());
+    }
+    let empty = minicbor::to_vec(Rim { rows: vec![], ..rim(None, SignerProof::default()) }).unwrap();
+    assert!(cddl::validate_cbor_from_slice(&schema("gpu-rim"), &empty, None).is_err());
+}
+
+fn evidence(gpu: Option<u8>, architecture: Architecture) -> DeviceEvidence {
+    let report = vec![0; Report::MAX];
+    DeviceEvidence {
+        gpu,
+        architecture,
+        report,
+        chain: vec![vec![1]; 5],
+        ocsp: vec![vec![2]],
+        simulated: true,
+    }
+}
+
+#[test]
+fn evidence_matches_its_rule_and_reads_back() {
+    for (gpu, architecture) in
+        [(Some(0), Architecture::Hopper), (Some(255), Architecture::Blackwell), (None, Architecture::Ls10)]
+    {
+        let full = evidence(gpu, architecture);
+        let bare =
+            DeviceEvidence { report: vec![], chain: vec![], ocsp: vec![], simulated: false, ..full.clone() };
+        for evidence in [full, bare] {
+            let bytes = minicbor::to_vec(&evidence).unwrap();
+            assert_valid("device-evidence", &bytes);
+            assert_eq!(
+                assay_wire::cbor::from_slice::<DeviceEvidence>("evidence", &bytes, 16 << 10).unwrap(),
+                evidence
+            );
+        }
+    }
 }
 
 #[test]

@@ -54,6 +54,8 @@ pub enum Domain {
     Policy,
     /// What a verifier remembers, in canonical form.
     State,
+    /// Nonce of a GPU's report, over challenge, session, boot and AK name.
+    GpuNonce,
 }
 
 impl Domain {
@@ -83,6 +85,7 @@ impl Domain {
             Self::MerkleNode => "assay/1/merkle-node",
             Self::Policy => "assay/1/policy",
             Self::State => "assay/1/state",
+            Self::GpuNonce => "assay/1/gpu-nonce",
         }
     }
 }

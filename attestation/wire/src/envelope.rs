@@ -47,11 +47,13 @@ pub enum Kind {
     OwnerTransfer,
     /// Firmware that a validator has seen, and at how many owners.
     Firmware,
+    /// Reference values of a GPU's driver or firmware, as a validator read them in the vendor's signed document.
+    GpuRim,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Enrolment,
         Self::Evidence,
         Self::Beat,
@@ -66,6 +68,7 @@ impl Kind {
         Self::Revocations,
         Self::OwnerTransfer,
         Self::Firmware,
+        Self::GpuRim,
     ];
 
     /// The name that people and JSON see.
@@ -90,6 +93,7 @@ impl Kind {
             Self::Revocations => "assay/revocations",
             Self::OwnerTransfer => "assay/owner-transfer",
             Self::Firmware => "assay/firmware",
+            Self::GpuRim => "assay/gpu-rim",
         }
     }
 
