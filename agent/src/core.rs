@@ -26,6 +26,7 @@ mod client;
 mod clock;
 mod confine;
 mod deliver;
+mod devices;
 mod endorsement;
 mod enrol;
 mod error;

@@ -301,6 +301,64 @@ fn a_child_that_answers_garbage_is_replaced() {
     assert!(matches!(client.status(), GpuStatus::Failed { .. }));
 }
 
+/// Replays a made-up report, and has one of these faults.
+fn replaying(folder: &Path, fault: &str) -> ClientConfig {
+    let text = include_str!("../../../tests/nvml-sim/scenarios/lost-gpu.toml");
+    let text = text.split("[[fault]]").next().unwrap();
+    let (first, rest) = text.split_once("[[gpu]]").unwrap();
+    let fault =
+        if fault.is_empty() { String::new() } else { format!("[[fault]]\nkind = \"{fault}\"\ngpu = 0\n") };
+    let keys = "report = \"report.hex\"\nchain = \"chain.pem\"\n";
+    let text = format!("{first}[[gpu]]\n{keys}{rest}\n{fault}");
+    std::fs::write(folder.join("scenario.toml"), text).unwrap();
+    std::fs::write(folder.join("report.hex"), "11e001ff\n").unwrap();
+    std::fs::write(folder.join("chain.pem"), "-----BEGIN CERTIFICATE-----\n").unwrap();
+    let mut config = config(library());
+    config.env.push((SCENARIO_ENV.into(), folder.join("scenario.toml").into()));
+    config
+}
+
+fn patient(config: ClientConfig) -> Client {
+    Client::new(ClientConfig { deadline: Duration::from_secs(5), ..config })
+}
+
+#[test]
+fn a_gpu_gives_its_report_and_its_neighbour_supports_none() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut client = patient(replaying(folder.path(), ""));
+    let attested = client.attest(0, &[7; 32]).unwrap();
+    assert!(attested.simulated, "the simulation says that it is one");
+    assert_eq!(attested.architecture, Fact::Value("Hopper".into()));
+    assert_eq!(attested.evidence(), Ok((&[0x11, 0xe0, 0x01, 0xff][..], "-----BEGIN CERTIFICATE-----\n")));
+    let neighbour = client.attest(1, &[7; 32]).unwrap();
+    assert_eq!((&neighbour.report, &neighbour.chain), (&Fact::NotSupported, &Fact::NotSupported));
+    let nobody = client.attest(200, &[7; 32]).unwrap();
+    assert!(matches!(nobody.report, Fact::Error(_)), "{nobody:?}");
+}
+
+#[test]
+fn a_report_or_a_chain_larger_than_its_buffer_is_an_error_of_that_gpu() {
+    for (fault, report) in [("absurd-report-size", true), ("absurd-chain-size", false)] {
+        let folder = tempfile::tempdir().unwrap();
+        let mut client = patient(replaying(folder.path(), fault));
+        let attested = client.attest(0, &[7; 32]).unwrap();
+        let struck = if report { attested.report.map(|_| ()) } else { attested.chain.clone().map(|_| ()) };
+        assert!(matches!(&struck, Fact::Error(why) if why.contains("4294967288")), "{struck:?}");
+        assert!(client.attest(1, &[7; 32]).is_ok(), "the child lives on");
+        assert_eq!(client.status(), GpuStatus::Ready);
+    }
+}
+
+#[test]
+fn a_report_that_never_comes_is_given_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut client = Client::new(replaying(folder.path(), "hanging-report"));
+    assert!(matches!(client.attest(0, &[7; 32]), Err(NvmlFault::Hung(DEADLINE))));
+    assert!(matches!(client.attest(1, &[7; 32]), Err(NvmlFault::Unavailable(_))), "its pause is not over");
+    wait_for_next_try();
+    assert!(client.sample().is_ok(), "a new child answers again");
+}
+
 /// Asks a child without a client, as its dead parent would have.
 fn ask_sample(socket: &mut UnixStream) -> std::io::Result<Vec<u8>> {
     let request = br#"{"question":"sample","give_up_s":1}"#;

@@ -98,7 +98,7 @@ fn checks(config: &Config, source: Source<'_>) -> Vec<Check> {
     checks.extend(machine::tpm(&config.tpm, daemon));
     checks.push(machine::firmware_log(&config.boot));
     progress.say("asking the GPU library");
-    checks.push(machine::gpu(&config.gpu));
+    checks.extend(machine::gpu(&config.gpu));
     progress.say("checking the sandbox");
     checks.push(machine::jailer(&config.sandbox));
     checks.push(machine::user_namespaces());

@@ -5,7 +5,7 @@ use std::{fmt::Display, path::Path};
 use assay_inventory::{
     Fact,
     host::{self, HostInventory},
-    nvml::{DeviceState, GpuFacts, GpuInventory, GpuStatus},
+    nvml::{Client, DeviceState, GpuFacts, GpuInventory, GpuStatus},
 };
 use serde::Serialize;
 
@@ -22,34 +22,65 @@ struct Inventory<'a> {
     schema: u32,
     host: &'a HostInventory,
     gpu: &'a GpuInventory,
+    attestation: &'a [Attested],
+}
+
+/// Whether a GPU signs reports of itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Attested {
+    /// Index in the library's enumeration.
+    pub(super) index: u8,
+    /// Bytes of the report that it signed over a nonce of ours; it is not judged here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) report_bytes: Option<usize>,
+    /// Why there is none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) unattested: Option<String>,
 }
 
 /// Shows host and GPUs.
 pub(super) fn show(config: &Gpu, json: bool) -> Result<u8, CliError> {
     let progress = Progress::start("asking the GPU library");
-    let (host, gpu) = (host::inventory(Path::new("/")), gpus(config));
+    let host = host::inventory(Path::new("/"));
+    let (gpu, attestation) = gpus(config);
     drop(progress);
     let printed = if json {
-        print::json(&Inventory { schema: print::SCHEMA, host: &host, gpu: &gpu })
+        print::json(&Inventory { schema: print::SCHEMA, host: &host, gpu: &gpu, attestation: &attestation })
     } else {
-        page(&host, &gpu, Paint::stdout()).print()
+        page(&host, (&gpu, &attestation), Paint::stdout()).print()
     };
     printed.map_err(CliError::Print).map(|()| 0)
 }
 
-/// The GPUs, asked through a child process.
-pub(super) fn gpus(config: &Gpu) -> GpuInventory {
+/// The GPUs, asked through a child process, and which of them sign reports.
+pub(super) fn gpus(config: &Gpu) -> (GpuInventory, Vec<Attested>) {
     let none = |reason: String| GpuInventory::without_gpus(GpuStatus::Failed { reason }, false);
     if !config.enabled {
-        return none("gpu.enabled is false".to_owned());
+        return (none("gpu.enabled is false".to_owned()), Vec::new());
     }
     match nvml::client(config) {
-        Ok(mut client) => client.inventory(),
-        Err(error) => none(error.to_string()),
+        Ok(mut client) => {
+            let inventory = client.inventory();
+            let present = inventory.gpus.iter().filter(|gpu| gpu.state == DeviceState::Present);
+            let attested = present.map(|gpu| attested(&mut client, gpu.index)).collect();
+            (inventory, attested)
+        }
+        Err(error) => (none(error.to_string()), Vec::new()),
     }
 }
 
-fn page(host: &HostInventory, gpu: &GpuInventory, paint: Paint) -> Page {
+/// Has a GPU sign a report that nobody will see: of interest is whether it can.
+fn attested(client: &mut Client, index: u8) -> Attested {
+    let mut nonce = [0; 32];
+    let asked = getrandom::fill(&mut nonce).map_err(|error| error.to_string());
+    let asked = asked.and_then(|()| client.attest(index, &nonce).map_err(|fault| fault.to_string()));
+    match asked.and_then(|attested| attested.evidence().map(|(report, _)| report.len())) {
+        Ok(bytes) => Attested { index, report_bytes: Some(bytes), unattested: None },
+        Err(why) => Attested { index, report_bytes: None, unattested: Some(why) },
+    }
+}
+
+fn page(host: &HostInventory, gpu: (&GpuInventory, &[Attested]), paint: Paint) -> Page {
     let mut page = Page::new(paint);
     machine(&mut page, host);
     virtualization(&mut page, host);
@@ -57,7 +88,8 @@ fn page(host: &HostInventory, gpu: &GpuInventory, paint: Paint) -> Page {
     disks(&mut page, host);
     nics(&mut page, host);
     display(&mut page, host);
-    gpu_section(&mut page, gpu);
+    gpu_section(&mut page, gpu.0);
+    attestation(&mut page, gpu.1);
     page
 }
 
@@ -180,6 +212,19 @@ fn gpu_section(page: &mut Page, gpu: &GpuInventory) {
     }
 }
 
+fn attestation(page: &mut Page, attested: &[Attested]) {
+    for one in attested {
+        let name = format!("GPU {}", one.index);
+        match (&one.unattested, one.report_bytes) {
+            (Some(why), _) => page.toned(&name, Tone::Yellow, &format!("GPU unattested: {why}")),
+            (None, bytes) => {
+                let bytes = bytes.unwrap_or_default();
+                page.fact(&name, &format!("signs reports of itself ({bytes} bytes, not judged here)"));
+            }
+        }
+    }
+}
+
 fn gpu_row(gpu: &GpuFacts) -> Vec<String> {
     let state = match &gpu.state {
         DeviceState::Present => "present".to_owned(),
@@ -246,7 +291,7 @@ mod tests {
         let empty = tempfile::tempdir().unwrap();
         let host = host::inventory(empty.path());
         let gpu = GpuInventory::without_gpus(GpuStatus::DriverNotLoaded, false);
-        let page = page(&host, &gpu, Paint(false));
+        let page = page(&host, (&gpu, &[]), Paint(false));
         for section in ["Machine", "Processor", "Memory", "Disks", "Network", "Display controllers", "GPUs"] {
             assert!(page.text().lines().any(|line| line == section), "{section}\n{}", page.text());
         }
@@ -256,6 +301,6 @@ mod tests {
     #[test]
     fn gpus_that_are_switched_off_are_not_asked_for() {
         let off = Gpu { enabled: false, ..Gpu::default() };
-        assert!(gpus(&off).status.to_string().contains("gpu.enabled"));
+        assert!(gpus(&off).0.status.to_string().contains("gpu.enabled"));
     }
 }

@@ -82,18 +82,19 @@ fn gpus(page: &mut Page, status: &Status) {
         .iter()
         .map(|gpu| {
             let known = |value: Option<String>| value.unwrap_or_else(|| "-".to_owned());
-            let state = match (gpu.lost, gpu.simulated) {
-                (true, _) => "lost",
-                (false, true) => "simulated",
-                (false, false) => "",
-            };
+            let state = [
+                (gpu.lost, "lost"),
+                (gpu.simulated && !gpu.lost, "simulated"),
+                (gpu.unattested.is_some(), "GPU unattested"),
+            ];
+            let state: Vec<_> = state.into_iter().filter(|(is, _)| *is).map(|(_, word)| word).collect();
             vec![
                 gpu.index.to_string(),
                 gpu.name.clone(),
                 known(gpu.utilization_per_mille.map(|u| format!("{}.{} %", u / 10, u % 10))),
                 known(gpu.power_w.map(|w| format!("{w} W"))),
                 known(gpu.temperature_c.map(|c| format!("{c} C"))),
-                state.to_owned(),
+                state.join(", "),
             ]
         })
         .collect();

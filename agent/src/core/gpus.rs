@@ -1,17 +1,20 @@
 //! The GPU thread: samples at its own pace, folded into what the next beat says.
 //!
 //! The vendor's library may hang for seconds. Beats never wait for it: they take what
-//! has been gathered so far.
+//! has been gathered so far. A session that opens has each GPU sign a report ([`Gpus::attest`]),
+//! and waits for that as long as it likes.
 
+use std::collections::BTreeMap;
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use assay_gpu::{Accumulator, GpuBeat, GpuIdentity, GpuSample};
-use assay_inventory::nvml::{Client, GpuStatus as LibraryStatus, NvmlFault};
+use assay_inventory::nvml::{Client, GpuAttestation, GpuStatus as LibraryStatus, NvmlFault};
 use assay_ledger::beat::flags;
 use assay_wire::{Digest, cbor, merkle_root};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
 use super::CoreError;
 use super::status::GpuStatus;
@@ -53,6 +56,8 @@ struct Fold {
     hung: bool,
     library: Option<LibraryStatus>,
     last: Vec<GpuBeat>,
+    /// GPUs of the session without a signed report, and why.
+    unattested: BTreeMap<u8, String>,
 }
 
 impl Fold {
@@ -79,6 +84,7 @@ impl Fold {
         self.session = self.present.iter().map(fresh).collect();
         (self.leaves, self.sampled, self.hung) = (Vec::new(), false, false);
         self.last.clear();
+        self.unattested.clear();
         self.present.clone()
     }
 
@@ -105,15 +111,24 @@ impl Fold {
                 power_w: line.and_then(|line| line.power_w),
                 temperature_c: line.and_then(|line| line.temperature_c),
                 lost: line.is_some_and(|line| line.flags.lost),
+                unattested: self.unattested.get(&gpu.index).cloned(),
             }
         };
         self.session.iter().map(one).collect()
     }
 }
 
+/// A question for one GPU's signed report.
+struct Ask {
+    gpu: u8,
+    nonce: [u8; 32],
+    reply: oneshot::Sender<Result<GpuAttestation, NvmlFault>>,
+}
+
 /// The way to what the GPU thread has gathered.
 pub(super) struct Gpus {
     fold: Arc<Mutex<Fold>>,
+    asks: mpsc::Sender<Ask>,
     ready: watch::Receiver<bool>,
 }
 
@@ -127,11 +142,12 @@ impl Gpus {
         let client = crate::nvml::client(&config.gpu).map_err(failed)?;
         let fold = Arc::new(Mutex::new(Fold::default()));
         let (first, ready) = watch::channel(false);
+        let (asks, asked) = mpsc::channel();
         let pace = Duration::from_millis(config.cadence.sample_ms);
         let shared = Arc::clone(&fold);
-        let body = move || gather(client, &shared, pace, &first);
+        let body = move || gather(client, &shared, pace, (&first, &asked));
         thread::Builder::new().name("gpu".to_owned()).spawn(body).map_err(failed)?;
-        Ok(Some(Self { fold, ready }))
+        Ok(Some(Self { fold, asks, ready }))
     }
 
     fn fold(&self) -> MutexGuard<'_, Fold> {
@@ -144,6 +160,23 @@ impl Gpus {
         // Without an answer by then the session opens without GPUs.
         let _ = tokio::time::timeout(FIRST_INVENTORY, ready.wait_for(|ready| *ready)).await;
         self.fold().open()
+    }
+
+    /// Has a GPU sign a report over `nonce`. The library's deadline is on the answer, after what the
+    /// thread is doing now.
+    ///
+    /// # Errors
+    /// In words why there is none.
+    pub(super) async fn attest(&self, gpu: u8, nonce: [u8; 32]) -> Result<GpuAttestation, String> {
+        let gone = "the GPU thread is gone";
+        let (reply, answer) = oneshot::channel();
+        self.asks.send(Ask { gpu, nonce, reply }).map_err(|_| gone.to_owned())?;
+        answer.await.map_err(|_| gone.to_owned())?.map_err(|fault| fault.to_string())
+    }
+
+    /// Remembers which GPUs of the session gave no signed report, and why.
+    pub(super) fn set_unattested(&self, unattested: BTreeMap<u8, String>) {
+        self.fold().unattested = unattested;
     }
 
     /// What was gathered since the last beat.
@@ -167,8 +200,13 @@ fn lock(fold: &Mutex<Fold>) -> MutexGuard<'_, Fold> {
     fold.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// The thread: an inventory, then samples, until nobody listens.
-fn gather(mut client: Client, fold: &Mutex<Fold>, pace: Duration, ready: &watch::Sender<bool>) {
+/// The thread: an inventory, then samples and whatever it is asked for, until nobody listens.
+fn gather(
+    mut client: Client,
+    fold: &Mutex<Fold>,
+    pace: Duration,
+    (ready, asks): (&watch::Sender<bool>, &mpsc::Receiver<Ask>),
+) {
     let mut next = Instant::now();
     while !ready.is_closed() {
         let without_gpus = lock(fold).present.is_empty();
@@ -188,7 +226,22 @@ fn gather(mut client: Client, fold: &Mutex<Fold>, pace: Duration, ready: &watch:
         }
         // A hang eats ticks; they are not made up for.
         next = (next + pause).max(Instant::now());
-        thread::sleep(next.saturating_duration_since(Instant::now()));
+        answer_until(next, &mut client, asks);
+    }
+}
+
+/// Asks GPUs for their reports until the next sample is due.
+fn answer_until(next: Instant, client: &mut Client, asks: &mpsc::Receiver<Ask>) {
+    loop {
+        match asks.recv_timeout(next.saturating_duration_since(Instant::now())) {
+            // Whoever asked may have given up.
+            Ok(ask) if ask.reply.is_closed() => {}
+            Ok(Ask { gpu, nonce, reply }) => drop(reply.send(client.attest(gpu, &nonce))),
+            Err(RecvTimeoutError::Timeout) => return,
+            Err(RecvTimeoutError::Disconnected) => {
+                return thread::sleep(next.saturating_duration_since(Instant::now()));
+            }
+        }
     }
 }
 
@@ -211,6 +264,7 @@ mod tests {
             pdi: None,
             power_limit_mw: None,
             board_part_number: None,
+            inforom: None,
         }
     }
 

@@ -15,12 +15,13 @@ use tokio::sync::watch;
 use tokio::time::{MissedTickBehavior, interval, sleep, timeout};
 
 use super::client::Validator;
+use super::devices::Reporters;
 use super::enrol::{self, Enrolled, Ours};
 use super::keys::SessionKeys;
 use super::node::Node;
 use super::open::{OpenFault, Opening};
 use super::status::Severity;
-use super::{anchors, beats, clock, endorsement, further, jobs, machine};
+use super::{anchors, beats, clock, devices, endorsement, further, jobs, machine};
 use crate::ledger::NewSession;
 
 /// Pauses between tries to open a session.
@@ -128,11 +129,13 @@ async fn open(node: &Rc<Node>) -> Result<Digest, OpenFault> {
         beacon: node.beacon.get().map(|beacon| beacon.hash).unwrap_or_default(),
         previous: node.ledger.borrow().previous()?,
         gpus,
+        reporters: node.gpus.as_ref().map(|gpus| Reporters { gpus, ak_public: &identity.ak_public }),
         logs,
         ima,
         further,
     };
     let (session, evidence) = node.watch_tpm(opening.attest(keys, &node.network, &node.tpm).await)?;
+    devices::tell(node);
     let (id, key) = (session.id, session.start.key);
     let new = NewSession { id, key, evidence: &evidence, local: false, opened_ms: clock::unix_ms() };
     let stored = node.ledger.borrow_mut().add_session(&new);

@@ -103,6 +103,7 @@ impl Place<'_> {
             beacon: self.ledger.borrow().newest_beacon()?.unwrap_or_default(),
             previous: self.ledger.borrow().previous()?,
             gpus: Vec::new(),
+            reporters: None,
             further: Vec::new(),
             logs,
             ima: ima.unwrap_or_default(),

@@ -10,6 +10,7 @@ use assay_wire::{Digest, Kind, Network};
 
 use super::boot_state::BootState;
 use super::client::ExchangeFault;
+use super::devices::Reporters;
 use super::enrol::Enrolled;
 use super::keys::SessionKeys;
 use super::session::Session;
@@ -60,6 +61,8 @@ pub(super) struct Opening<'a> {
     pub(super) beacon: Digest,
     pub(super) previous: Option<Head>,
     pub(super) gpus: Vec<GpuIdentity>,
+    /// Who signs for those GPUs; nobody where no validator asks.
+    pub(super) reporters: Option<Reporters<'a>>,
     pub(super) logs: BootLogs,
     /// What vouches for the IMA log among them.
     pub(super) ima: Option<ImaQuote>,
@@ -98,6 +101,10 @@ impl Opening<'_> {
         let id = start.id();
         let (time, quote) = attest(tpm, time_extra_data(&id), quote_extra_data(&id)).await?;
         let pcrs = pcr_values(&quote);
+        let devices = match self.reporters {
+            Some(reporters) => reporters.collect(&start, &quote.attest).await,
+            None => Vec::new(),
+        };
         let mut session = Session::new(start.clone(), keys, network.clone());
         session.boot = BootState::of(&time.attest, &quote.attest);
         let evidence = Evidence {
@@ -109,6 +116,7 @@ impl Opening<'_> {
             logs: self.logs,
             further: self.further.into_iter().map(Into::into).collect(),
             ima: self.ima,
+            devices: (!devices.is_empty()).then_some(devices),
         };
         let bytes = session.seal(Kind::Evidence, &evidence);
         Ok((session, bytes))

@@ -72,6 +72,9 @@ pub struct GpuStatus {
     pub temperature_c: Option<u8>,
     /// The driver says that the device is gone.
     pub lost: bool,
+    /// Why the session has no report signed by this GPU; absent where it has one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub unattested: Option<String>,
 }
 
 /// How bad a [`HealthItem`] is.

@@ -72,6 +72,7 @@ impl Maker {
             logs: BootLogs::default(),
             further: vec![],
             ima: None,
+            devices: None,
         };
         self.seal(Kind::Evidence, &evidence)
     }

@@ -4,7 +4,10 @@
 //! key signs afterwards inherits the boot verdict.
 
 use assay_gpu::GpuIdentity;
+use assay_gpu::device::DeviceEvidence;
 use assay_wire::{Digest, Domain, VerifyingKey, cbor, hash};
+use minicbor::data::Type;
+use minicbor::decode::{Decoder, Error};
 use minicbor::{Decode, Encode};
 
 use crate::ByteVec;
@@ -225,7 +228,30 @@ pub struct Evidence {
     /// PCR 10 as it was quoted, when the logs hold one of IMA.
     #[n(7)]
     pub ima: Option<ImaQuote>,
+    /// What the session's GPUs and switches signed over this session, at most [`MAX_DEVICES`]; absent
+    /// where none of them signs.
+    #[cbor(n(8), decode_with = "read_devices")]
+    pub devices: Option<Vec<DeviceEvidence>>,
 }
+
+/// Up to [`MAX_DEVICES`]; the next one is not read.
+fn read_devices<C>(decoder: &mut Decoder<'_>, _: &mut C) -> Result<Option<Vec<DeviceEvidence>>, Error> {
+    if decoder.datatype()? == Type::Null {
+        return decoder.null().map(|()| None);
+    }
+    let at = decoder.position();
+    let mut list = Vec::new();
+    for item in decoder.array_iter::<DeviceEvidence>()? {
+        if list.len() == MAX_DEVICES {
+            return Err(Error::message("evidence of more devices than a session has").at(at));
+        }
+        list.push(item?);
+    }
+    Ok(Some(list))
+}
+
+/// The most devices that one session has evidence of: 64 GPUs and the switches between them.
+pub const MAX_DEVICES: usize = 96;
 
 /// [`IMA_PCR`] of the SHA-256 bank, and a quote over it alone with `extraData` = [`ima_extra_data`].
 #[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]

@@ -1,6 +1,7 @@
 //! Every message that the code writes is what the CDDL says, by an independent validator.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
+use assay_gpu::device::{Architecture, DeviceEvidence};
 use assay_gpu::{Flags, GpuBeat, GpuIdentity};
 use assay_ledger::anchor::Anchor;
 use assay_ledger::beacon::Beacon;
@@ -57,6 +58,7 @@ fn gpu() -> GpuIdentity {
         pdi: Some(u64::MAX),
         power_limit_mw: Some(700_000),
         board_part_number: None,
+        inforom: None,
     }
 }
 
@@ -159,8 +161,24 @@ fn session() {
         logs,
         further: vec![vec![1; 300].into()],
         ima: Some(ImaQuote { quote: attested(), value: D }),
+        devices: None,
     };
     holds("evidence", &evidence);
+    // Without a device it is encoded as before there was such a field, and reads as before.
+    let older = cbor::to_vec(&evidence);
+    assert_eq!(older.first(), Some(&0xa8), "keys 0 to 7");
+    assert_eq!(cbor::from_slice::<Evidence>("evidence", &older, 1 << 20).unwrap(), evidence);
+    let device = |gpu| DeviceEvidence {
+        gpu,
+        architecture: if gpu.is_some() { Architecture::Blackwell } else { Architecture::Ls10 },
+        report: vec![1; 4000],
+        chain: vec![vec![2; 900]; 5],
+        ocsp: vec![],
+        simulated: true,
+    };
+    let with = Evidence { devices: Some(vec![device(Some(7)), device(None)]), ..evidence };
+    holds("evidence", &with);
+    assert_eq!(cbor::from_slice::<Evidence>("evidence", &cbor::to_vec(&with), 1 << 20).unwrap(), with);
     holds("session-end", &SessionEnd { seq: 0, head: D, mono_ms: 1 });
 }
 

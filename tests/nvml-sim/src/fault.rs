@@ -37,6 +37,12 @@ pub(crate) enum FaultKind {
     UnterminatedStrings,
     /// Gauges show values that no device can have.
     AbsurdGauges,
+    /// A report is larger than its buffer by its size.
+    AbsurdReportSize,
+    /// A certificate chain is larger than its buffer by its size.
+    AbsurdChainSize,
+    /// A call for a report never returns.
+    HangingReport,
 }
 
 impl Fault {

@@ -5,10 +5,11 @@
 //! without it the library answers as the vendor's does when no driver is loaded.
 //!
 //! **Trust boundary.** None: whatever comes from here is made up. The exported symbol
-//! `assay_nvml_simulated` marks it, so that inventory and evidence say so.
+//! `assay_nvml_simulated` marks it, so that inventory and evidence say so. A scenario may have a GPU give
+//! a real device's report again: it is signed by that device, for somebody else's nonce.
 //!
 //! **Not here.** Anything that our inventory does not ask for: events, MIG instances, NVLink,
-//! confidential computing, the private table that `nvidia-smi` wants.
+//! settings of confidential computing, the private table that `nvidia-smi` wants.
 //!
 //! Counters follow the machine's monotonic clock, not the process's, so they continue when the process
 //! that loaded the library is replaced, as a driver's counters do.
@@ -20,6 +21,7 @@ mod device;
 mod fault;
 mod ffi;
 mod model;
+mod replay;
 mod scenario;
 mod simulation;
 mod system;

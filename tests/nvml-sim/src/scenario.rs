@@ -2,6 +2,7 @@
 
 use crate::fault::Fault;
 use serde::Deserialize;
+use std::path::PathBuf;
 
 /// One simulated machine.
 #[derive(Clone, Debug, Deserialize)]
@@ -78,6 +79,16 @@ pub(crate) struct Gpu {
     /// Energy counter when the machine started, in millijoules.
     #[serde(default)]
     pub(crate) energy_at_boot_mj: u64,
+    /// A device's signed report to be given again to whoever asks for one, whatever the nonce: a file of
+    /// hexadecimal digits, its path relative to the scenario's folder. Without it the GPU has no report.
+    #[serde(default)]
+    pub(crate) report: Option<PathBuf>,
+    /// The certificates that go with it: a PEM file, leaf first.
+    #[serde(default)]
+    pub(crate) chain: Option<PathBuf>,
+    /// Puts the nonce that is asked for into the report, whose signature then does not hold.
+    #[serde(default)]
+    pub(crate) echo_nonce: bool,
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 use crate::fault::FaultKind;
 use crate::model::{self, Curve, Reading};
+use crate::replay::{Replay, ReplayError};
 use crate::scenario::{Board, Gpu, Scenario};
 use nix::time::{ClockId, clock_gettime};
 use nvml_wrapper_sys::bindings as nvml;
@@ -34,6 +35,8 @@ pub(crate) enum ScenarioError {
     },
     #[error("the load curve needs two points or more in order of time, from 0, of at most 1000 per mille")]
     Curve,
+    #[error(transparent)]
+    Replay(#[from] ReplayError),
 }
 
 /// A scenario being played.
@@ -41,6 +44,8 @@ pub(crate) enum ScenarioError {
 pub(crate) struct Simulation {
     pub(crate) scenario: Scenario,
     curves: Vec<Curve>,
+    /// What each GPU gives for evidence of itself.
+    replays: Vec<Option<Replay>>,
     started_ms: u64,
 }
 
@@ -115,7 +120,11 @@ impl Simulation {
             .map_err(|source| ScenarioError::Read { path: path.to_owned(), source })?;
         let scenario = toml::from_str(&text)
             .map_err(|source| ScenarioError::Parse { path: path.to_owned(), source: Box::new(source) })?;
-        Self::play(scenario).ok_or(ScenarioError::Curve)
+        let mut simulation = Self::play(scenario).ok_or(ScenarioError::Curve)?;
+        let folder = path.parent().unwrap_or_else(|| Path::new(""));
+        let replays = simulation.scenario.gpu.iter().map(|gpu| Replay::load(folder, gpu));
+        simulation.replays = replays.collect::<Result<_, _>>()?;
+        Ok(simulation)
     }
 
     fn play(scenario: Scenario) -> Option<Self> {
@@ -123,7 +132,7 @@ impl Simulation {
             .zip(&scenario.gpu)
             .map(|(index, _)| Curve::new(&scenario.load, index))
             .collect::<Option<_>>()?;
-        Some(Self { scenario, curves, started_ms: now_ms() })
+        Some(Self { scenario, curves, replays: Vec::new(), started_ms: now_ms() })
     }
 
     fn refuse_init(&self) -> Result<(), Code> {
@@ -184,6 +193,11 @@ impl Moment {
     /// What the machine's GPUs have in common.
     pub(crate) fn board(&self) -> &Board {
         &self.simulation.scenario.board
+    }
+
+    /// What the scenario has it give for evidence of itself.
+    pub(crate) fn replay(&self) -> Option<&Replay> {
+        self.simulation.replays.get(self.index)?.as_ref()
     }
 
     /// Whether a fault of this kind is on for this GPU.

@@ -1,5 +1,6 @@
 //! The parent's side: asks with a deadline, and replaces a child that hangs or dies.
 
+use super::attestation::GpuAttestation;
 use super::facts::{DeviceState, GpuFacts, GpuInventory};
 use super::frame::{self, Question, Reply, Request};
 use super::{GpuStatus, MAX_GPUS, NvmlFault};
@@ -131,7 +132,26 @@ impl Client {
                 self.library = status.clone();
                 Err(NvmlFault::Unavailable(status))
             }
-            Reply::Samples(_) | Reply::Inventory(_) => {
+            _ => {
+                self.fail(&NvmlFault::OutOfTurn);
+                Err(NvmlFault::OutOfTurn)
+            }
+        }
+    }
+
+    /// One GPU's own signed report over `nonce`, or in three states why there is none. A device takes its
+    /// time over a signature; the deadline is that of every question, and each GPU has its own.
+    ///
+    /// # Errors
+    /// As [`Client::sample`].
+    pub fn attest(&mut self, gpu: u8, nonce: &[u8; 32]) -> Result<GpuAttestation, NvmlFault> {
+        match self.ask(Question::Attest { gpu, nonce: *nonce })? {
+            Reply::Attested(attested) => Ok(*attested),
+            Reply::Unavailable(status) => {
+                self.library = status.clone();
+                Err(NvmlFault::Unavailable(status))
+            }
+            _ => {
                 self.fail(&NvmlFault::OutOfTurn);
                 Err(NvmlFault::OutOfTurn)
             }

@@ -76,6 +76,7 @@ impl GpuFacts {
             pdi: device.pdi.value().copied(),
             power_limit_mw: device.power.limit_mw.value().copied(),
             board_part_number: device.board_part_number.value().cloned(),
+            inforom: device.inforom.value().cloned(),
         })
     }
 }

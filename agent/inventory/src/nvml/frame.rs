@@ -1,5 +1,6 @@
 //! Messages between parent and child: four bytes of length, big-endian, then JSON.
 
+use super::attestation::GpuAttestation;
 use super::facts::GpuInventory;
 use super::{GpuStatus, NvmlFault};
 use assay_gpu::GpuSample;
@@ -28,6 +29,8 @@ pub(super) enum Question {
     Inventory,
     /// The counters and gauges of all GPUs.
     Sample,
+    /// One GPU's signed report over a nonce.
+    Attest { gpu: u8, nonce: [u8; 32] },
 }
 
 /// What the child answers.
@@ -36,6 +39,7 @@ pub(super) enum Question {
 pub(super) enum Reply {
     Inventory(Box<GpuInventory>),
     Samples(Vec<GpuSample>),
+    Attested(Box<GpuAttestation>),
     Unavailable(GpuStatus),
 }
 

@@ -4,6 +4,7 @@
 //! deadline ([`Client`]). A hang costs a killed child, a crash costs a respawn, and neither reaches the
 //! agent. The protocol is length-prefixed JSON of at most a mebibyte per message.
 
+mod attestation;
 mod client;
 mod facts;
 mod fault;
@@ -13,6 +14,7 @@ mod raw;
 mod serve;
 mod status;
 
+pub use attestation::GpuAttestation;
 pub use client::{Client, ClientConfig, SCENARIO_ENV};
 pub use facts::{
     DeviceFacts, DeviceState, GpuFacts, GpuInventory, LinkFacts, MemoryFacts, PciFacts, PowerFacts,

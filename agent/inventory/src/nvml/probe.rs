@@ -1,5 +1,6 @@
 //! Asks the library and turns its answers into facts. Runs in the child.
 
+use super::attestation::{GpuAttestation, attest};
 use super::facts::{
     DeviceFacts, DeviceState, GpuFacts, GpuInventory, LinkFacts, MemoryFacts, PciFacts, PowerFacts,
     ProcessFact, UtilizationFacts,
@@ -50,6 +51,15 @@ impl Probe {
         let (nvml, _) = self.open()?;
         let indices = indices(nvml)?;
         Ok(indices.into_iter().map(|index| sample(nvml, index)).collect())
+    }
+
+    /// One GPU's own signed report over `nonce`.
+    pub(super) fn attestation(&mut self, gpu: u8, nonce: &[u8; 32]) -> Result<GpuAttestation, GpuStatus> {
+        let (nvml, simulated) = self.open()?;
+        match nvml.device_by_index(u32::from(gpu)) {
+            Ok(device) => Ok(attest(&device, nonce, simulated)),
+            Err(error) => Ok(GpuAttestation::unasked(simulated, &error.to_string())),
+        }
     }
 
     fn open(&mut self) -> Result<(&Nvml, bool), GpuStatus> {
@@ -285,7 +295,7 @@ fn monotonic_ms() -> u64 {
 }
 
 /// A symbol that an older library lacks is a fact that it does not support.
-fn fact<T>(result: Result<T, NvmlError>) -> Fact<T> {
+pub(super) fn fact<T>(result: Result<T, NvmlError>) -> Fact<T> {
     match result {
         Ok(value) => Fact::Value(value),
         Err(NvmlError::NotSupported | NvmlError::FunctionNotFound | NvmlError::FailedToLoadSymbol(_)) => {

@@ -47,6 +47,9 @@ fn answer(probe: &mut Probe, request: Request) -> Reply {
     let reply = match request.question {
         Question::Inventory => Reply::Inventory(Box::new(probe.inventory())),
         Question::Sample => probe.samples().map_or_else(Reply::Unavailable, Reply::Samples),
+        Question::Attest { gpu, nonce } => probe
+            .attestation(gpu, &nonce)
+            .map_or_else(Reply::Unavailable, |attested| Reply::Attested(Box::new(attested))),
     };
     alarm::cancel();
     reply

@@ -9,12 +9,12 @@ use std::{
 
 use assay_attester::{Backend, Tpm, TpmError};
 use assay_boot::EventLog;
-use assay_inventory::nvml::GpuStatus;
+use assay_inventory::nvml::{GpuInventory, GpuStatus};
 use assay_sandbox::cgroup::{Support, support};
 
 use super::{Check, Mark};
 use crate::{
-    cli::inventory::gpus,
+    cli::inventory::{Attested, gpus},
     config::{Boot, Gpu, SandboxSettings, TpmConfig},
     core::status::Status,
 };
@@ -115,11 +115,30 @@ fn read(path: &Path) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-pub(super) fn gpu(config: &Gpu) -> Check {
+/// The GPUs, and which of them sign for themselves.
+pub(super) fn gpu(config: &Gpu) -> Vec<Check> {
     if !config.enabled {
-        return Check::new("gpu.ready", Mark::Note, "gpu.enabled is false: GPUs are not looked for");
+        return vec![Check::new("gpu.ready", Mark::Note, "gpu.enabled is false: GPUs are not looked for")];
     }
-    let found = gpus(config);
+    let (found, attested) = gpus(config);
+    [library(config, &found)].into_iter().chain(attestation(&attested)).collect()
+}
+
+fn attestation(attested: &[Attested]) -> Option<Check> {
+    const CODE: &str = "device.attestation";
+    let all = attested.len();
+    let without = || attested.iter().filter_map(|one| Some((one.index, one.unattested.as_deref()?)));
+    match without().next() {
+        _ if attested.is_empty() => None,
+        None => Some(Check::good(CODE, format!("all {all} GPUs sign reports of themselves"))),
+        Some((index, why)) => {
+            let text = format!("GPU unattested: {} of {all}; GPU {index}: {why}", without().count());
+            Some(Check::new(CODE, Mark::Note, text))
+        }
+    }
+}
+
+fn library(config: &Gpu, found: &GpuInventory) -> Check {
     if found.status == GpuStatus::Ready {
         let simulated = if found.simulated { ", simulated: GPUs stay at G0" } else { "" };
         return Check::good(
