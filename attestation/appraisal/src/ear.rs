@@ -1,15 +1,16 @@
 //! Attestation results as others read them: EAR (draft-ietf-rats-ear-04).
 //!
 //! One claims-set for both serialisations: JSON names inside a JWT, integer keys inside a CWT. Private
-//! claims are under `ear_verifier_claims` and begin with `assay_`.
+//! claims are under `ear_verifier_claims` and begin with `assay_`. Submodule `node` is what was appraised;
+//! each device that signed a report of its own has one beside it, see `ear_device.rs`.
 
-use std::collections::BTreeMap;
-
-use minicbor::{Decode, Encode, Encoder, encode};
+use minicbor::{Decode, Encode};
 use serde::Serialize;
 
 use crate::appraise::Appraisal;
 use crate::axes::Axes;
+use crate::ear_claims::{TextMap, Value};
+use crate::ear_device;
 use crate::ear_map::vector;
 use crate::finding::{Severity, Verdict};
 
@@ -125,7 +126,7 @@ pub struct Ear {
     #[n(1004)]
     verifier: VerifierId,
     #[n(266)]
-    submods: BTreeMap<&'static str, Submodule>,
+    submods: TextMap<Submodule>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Encode)]
@@ -151,40 +152,7 @@ struct Submodule {
     policies: [String; 1],
     #[serde(rename = "ear_verifier_claims")]
     #[n(1006)]
-    claims: Claims,
-}
-
-/// What Assay adds.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-struct Claims {
-    /// Kind of the file that was appraised.
-    #[serde(rename = "assay_kind")]
-    kind: &'static str,
-    /// Node id in hex; absent when no record was believed.
-    #[serde(rename = "assay_node", skip_serializing_if = "Option::is_none")]
-    node: Option<String>,
-    #[serde(rename = "assay_identity")]
-    identity: u8,
-    #[serde(rename = "assay_platform")]
-    platform: u8,
-    #[serde(rename = "assay_gpu")]
-    gpu: u8,
-    /// Ids of fatal findings, each once, in order.
-    #[serde(rename = "assay_fatal")]
-    fatal: Vec<&'static str>,
-}
-
-/// Keys by the bytes of their encoding: shorter ones first (RFC 8949 4.2.1).
-impl<C> Encode<C> for Claims {
-    fn encode<W: encode::Write>(&self, e: &mut Encoder<W>, _: &mut C) -> Result<(), encode::Error<W::Error>> {
-        e.map(5 + u64::from(self.node.is_some()))?;
-        e.str("assay_gpu")?.u8(self.gpu)?.str("assay_kind")?.str(self.kind)?;
-        if let Some(node) = &self.node {
-            e.str("assay_node")?.str(node)?;
-        }
-        e.str("assay_fatal")?.encode(&self.fatal)?;
-        e.str("assay_identity")?.u8(self.identity)?.str("assay_platform")?.u8(self.platform)?.ok()
-    }
+    claims: TextMap<Value>,
 }
 
 impl Ear {
@@ -192,28 +160,61 @@ impl Ear {
     /// the same bytes.
     pub fn new(appraisal: &Appraisal) -> Self {
         let vector = vector(appraisal.axes, &appraisal.findings);
-        let Axes { identity, platform, gpu } = appraisal.axes;
-        let mut fatal = Vec::new();
-        for finding in appraisal.findings.iter().filter(|f| f.severity == Severity::Fatal) {
-            if !fatal.contains(&finding.id) {
-                fatal.push(finding.id);
-            }
-        }
-        let node = appraisal.facts.node.as_ref().map(|node| node.id.clone());
-        let submodule = Submodule {
-            status: status(appraisal, &vector),
-            vector: Some(vector).filter(|vector| !vector.is_empty()),
-            policies: [format!("assay:policy/{}#{}", appraisal.policy.name, appraisal.policy.hash)],
-            claims: Claims { kind: appraisal.kind.name(), node, identity, platform, gpu, fatal },
-        };
+        let status = status(appraisal, &vector);
+        let node = [("node".to_owned(), submodule(appraisal, status, vector, claims(appraisal)))];
         Self {
             profile: PROFILE,
             iat: appraisal.at_ms / 1000,
             exp: appraisal.valid.map(|valid| valid.until_ms / 1000),
             verifier: VerifierId { developer: "Assay", build: concat!("assay ", env!("CARGO_PKG_VERSION")) },
-            submods: [("node", submodule)].into(),
+            submods: TextMap::new(node.into_iter().chain(devices(appraisal))),
         }
     }
+}
+
+/// One device each, of the newest session that was appraised.
+fn devices(appraisal: &Appraisal) -> impl Iterator<Item = (String, Submodule)> {
+    let devices =
+        appraisal.facts.sessions.last().map(|session| session.devices.as_slice()).unwrap_or_default();
+    ear_device::names(devices).zip(devices).map(|(name, device)| {
+        let vector = ear_device::vector(device);
+        let status = match appraisal.verdict {
+            Verdict::Reject => Tier::Contraindicated,
+            Verdict::Accept => vector.tier(),
+        };
+        let claims = ear_device::claims(device);
+        (name, submodule(appraisal, status, vector, claims))
+    })
+}
+
+fn submodule(appraisal: &Appraisal, status: Tier, vector: Vector, claims: TextMap<Value>) -> Submodule {
+    Submodule {
+        status,
+        vector: Some(vector).filter(|vector| !vector.is_empty()),
+        policies: [format!("assay:policy/{}#{}", appraisal.policy.name, appraisal.policy.hash)],
+        claims,
+    }
+}
+
+/// What Assay adds about the node: kind of the file, node id where a record was believed, axes, and the ids
+/// of fatal findings, each once, in order.
+fn claims(appraisal: &Appraisal) -> TextMap<Value> {
+    let Axes { identity, platform, gpu } = appraisal.axes;
+    let mut fatal = Vec::new();
+    for finding in appraisal.findings.iter().filter(|f| f.severity == Severity::Fatal) {
+        if !fatal.contains(&finding.id) {
+            fatal.push(finding.id);
+        }
+    }
+    let node = appraisal.facts.node.as_ref().map(|node| ("assay_node", Value::Text(node.id.clone())));
+    let claims = [
+        ("assay_kind", Value::Text(appraisal.kind.name().to_owned())),
+        ("assay_identity", Value::Number(identity)),
+        ("assay_platform", Value::Number(platform)),
+        ("assay_gpu", Value::Number(gpu)),
+        ("assay_fatal", Value::Ids(fatal)),
+    ];
+    TextMap::new(claims.into_iter().chain(node))
 }
 
 /// Never better than the worst claim; see [`Tier`] for the rest.
@@ -252,7 +253,7 @@ mod tests {
     fn tier(verdict: Verdict, identity: u8, finding: Option<(&'static str, Severity)>) -> Tier {
         let findings = finding.map(|(id, severity)| Finding::new(id, severity, "", "")).into_iter().collect();
         let ear = Ear::new(&appraisal(verdict, Axes { identity, ..Axes::default() }, findings));
-        ear.submods["node"].status
+        ear.submods.get("node").unwrap().status
     }
 
     #[test]
@@ -287,13 +288,14 @@ mod tests {
         let mut result = appraisal(Verdict::Reject, Axes { identity: 2, platform: 1, gpu: 0 }, twice);
         let ear = Ear::new(&result);
         assert_eq!(cbor::check(&cbor::to_vec(&ear)), Ok(()));
-        assert_eq!(ear.submods["node"].claims.fatal, ["boot.replay"]);
+        let node = ear.submods.get("node").unwrap();
+        assert_eq!(node.claims.get("assay_fatal"), Some(&Value::Ids(vec!["boot.replay"])));
         assert_eq!((ear.iat, ear.exp), (1_700_000_000, Some(1_700_000_900)));
         result.valid = None;
         result.findings.clear();
         result.axes = Axes::default();
         let bare = Ear::new(&result);
         assert_eq!(cbor::check(&cbor::to_vec(&bare)), Ok(()));
-        assert_eq!((bare.exp, bare.submods["node"].vector), (None, None));
+        assert_eq!((bare.exp, bare.submods.get("node").unwrap().vector), (None, None));
     }
 }

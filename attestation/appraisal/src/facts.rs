@@ -70,6 +70,9 @@ pub struct SessionFacts {
     pub virtualization: Option<String>,
     /// The GPU table, by the node's word.
     pub gpus: Vec<assay_gpu::GpuIdentity>,
+    /// What its GPUs and switches signed.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<DeviceFacts>,
     /// What the node says is simulated.
     pub simulated: Vec<&'static str>,
     /// TPM resets so far.
@@ -84,6 +87,54 @@ pub struct SessionFacts {
     pub anchors: u64,
     /// Whether it ended in order.
     pub ended: bool,
+}
+
+/// A device's own report, and how far it holds. A check is absent where there was nothing to compare.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct DeviceFacts {
+    /// Index in the session's GPU table; absent for a switch.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gpu: Option<u8>,
+    /// `HOPPER`, `BLACKWELL` or `LS10`.
+    pub architecture: &'static str,
+    /// What its certificate calls it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// The device's identifier from its certificate, 16 hexadecimal digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pdi: Option<String>,
+    /// Project, its SKU and the chip's SKU, as the device signed them, such as `G520-0200-885`. What the
+    /// GPU table calls the device stays the node's word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub board: Option<String>,
+    /// Driver, as the device signed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub driver: Option<String>,
+    /// Video BIOS, as the device signed it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vbios: Option<String>,
+    /// The report's signature holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signature: Option<bool>,
+    /// The certificates lead to the maker's root.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub chain: Option<bool>,
+    /// Certificate and report name one firmware.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fwid: Option<bool>,
+    /// The report is over this session's nonce.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nonce: Option<bool>,
+    /// The measurements are those of reference values; true only where each that the report asks for is at hand.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub measurements: Option<bool>,
+    /// No certificate was taken back.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub revocation: Option<bool>,
+    /// The library that gave the report is a simulation.
+    pub simulated: bool,
+    /// Everything that G3 asks of one device holds.
+    pub attested: bool,
 }
 
 /// What the boot evidence shows.

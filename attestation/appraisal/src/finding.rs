@@ -108,6 +108,13 @@ pub(crate) struct Check {
     pub(crate) checked: &'static str,
 }
 
+impl Check {
+    /// A finding of it, with nothing seen yet.
+    pub(crate) fn finding(self, severity: Severity) -> Finding {
+        Finding::new(self.id, severity, self.spec, self.checked)
+    }
+}
+
 /// Findings as they are made.
 #[derive(Debug, Default)]
 pub(crate) struct Findings(Vec<Finding>);

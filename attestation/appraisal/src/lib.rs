@@ -17,7 +17,11 @@ mod axes;
 mod boot;
 mod checks;
 mod claim;
+mod cross;
+mod device;
 mod ear;
+mod ear_claims;
+mod ear_device;
 mod ear_map;
 mod ear_token;
 mod ek;
@@ -39,6 +43,7 @@ mod session;
 mod state;
 mod telemetry;
 mod threshold;
+mod topology;
 mod trust;
 #[cfg(test)]
 #[path = "../../x509/tests/world/mod.rs"]
@@ -51,7 +56,9 @@ pub use checks::{CHECKS, CheckInfo, Freedom, check_info};
 pub use claim::claim_totals;
 pub use ear::{Ear, Tier, Vector};
 pub use enrol::{EnrolFacts, check_answer, check_request};
-pub use facts::{BootFacts, Facts, GapFacts, GpuUse, JobFacts, NodeFacts, SessionFacts, UptimeFacts};
+pub use facts::{
+    BootFacts, DeviceFacts, Facts, GapFacts, GpuUse, JobFacts, NodeFacts, SessionFacts, UptimeFacts,
+};
 pub use finding::{EventRef, Finding, Severity, Verdict};
 pub use firmware::firmware_changed;
 pub use policy::{Policy, ReleaseRule};

@@ -10,6 +10,7 @@ use assay_wire::{Digest, Envelope, Kind, WireError};
 use crate::appraise::{Appraisal, Basis};
 use crate::axes::Axes;
 use crate::boot::appraise_boot;
+use crate::device::{Devices, Standing, appraise_devices};
 use crate::enrol::{Enrolled, appraise_record, is_session_selection};
 use crate::facts::{BootFacts, Facts, NodeFacts, SessionFacts};
 use crate::finding::{Check, Finding, Findings, Severity};
@@ -177,10 +178,11 @@ pub(crate) fn appraise_evidence(
         true => booted(&evidence, &enrolled, basis, findings),
         false => (BootFacts::default(), 0),
     };
-    judge_simulated(start, basis.policy, findings);
+    judge_simulated(&evidence, basis.policy, findings);
+    let devices = appraise_devices(&evidence, (&attest, &enrolled.ak), basis, findings);
     judge_floor(&enrolled.record.model, opened.firmware_version, basis.policy, findings);
-    let facts = session_facts(start, &id, &opened, boot);
-    let axes = axes(&enrolled, start, platform);
+    let axes = axes(&enrolled, &evidence, platform, devices.standing);
+    let facts = session_facts(start, &id, &opened, (boot, devices));
     let context = AnchorContext { session: id, pcr_digest: attest.quote().ok()?.pcr_digest.clone(), opened };
     let open = OpenSession {
         id,
@@ -264,10 +266,24 @@ fn identity(enrolled: &Enrolled, start: &SessionStart) -> u8 {
     if start.simulated.contains(&Simulated::Tpm) { 0 } else { enrolled.identity }
 }
 
-fn axes(enrolled: &Enrolled, start: &SessionStart, platform: u8) -> Axes {
-    let simulated = start.simulated.contains(&Simulated::Gpu) || start.gpus.iter().any(|gpu| gpu.simulated);
-    let claimed = platform == 2 && !start.gpus.is_empty() && !simulated;
-    Axes { identity: identity(enrolled, start), platform, gpu: u8::from(claimed) }
+fn axes(enrolled: &Enrolled, evidence: &Evidence, platform: u8, devices: Standing) -> Axes {
+    let start = &evidence.session;
+    let simulated = simulates_gpus(evidence) || start.simulated.contains(&Simulated::Gpu);
+    let claimed = platform == 2 && !start.gpus.is_empty();
+    let gpu = match devices {
+        _ if simulated => 0,
+        Standing::Refuted => 0,
+        Standing::Claimed => u8::from(claimed),
+        Standing::Attested => 3,
+    };
+    Axes { identity: identity(enrolled, start), platform, gpu }
+}
+
+/// Whether a GPU is simulated, by the session's table or by what its evidence says.
+fn simulates_gpus(evidence: &Evidence) -> bool {
+    let devices = evidence.devices.iter().flatten();
+    evidence.session.gpus.iter().any(|gpu| gpu.simulated)
+        || devices.into_iter().any(|device| device.simulated)
 }
 
 fn fresh(start: &SessionStart, challenge: Option<&Digest>, findings: &mut Findings) {
@@ -306,10 +322,11 @@ fn continues(known: &Head, previous: &Head) -> bool {
 }
 
 /// What the node says is simulated is allowed or not by the policy.
-fn judge_simulated(start: &SessionStart, policy: &Policy, findings: &mut Findings) {
+fn judge_simulated(evidence: &Evidence, policy: &Policy, findings: &mut Findings) {
+    let start = &evidence.session;
     let mut parts: Vec<_> = start.simulated.iter().map(|part| part.name()).collect();
-    // The GPU table says it too, and a node that says it in one place only has still said it.
-    if start.gpus.iter().any(|gpu| gpu.simulated) && !start.simulated.contains(&Simulated::Gpu) {
+    // The GPUs say it too, and a node that says it in one place only has still said it.
+    if simulates_gpus(evidence) && !start.simulated.contains(&Simulated::Gpu) {
         parts.push(Simulated::Gpu.name());
     }
     if parts.is_empty() {
@@ -319,7 +336,12 @@ fn judge_simulated(start: &SessionStart, policy: &Policy, findings: &mut Finding
     findings.fail(SIMULATED, severity, "nothing", parts.join(", "));
 }
 
-fn session_facts(start: &SessionStart, id: &Digest, opened: &TpmInstant, boot: BootFacts) -> SessionFacts {
+fn session_facts(
+    start: &SessionStart,
+    id: &Digest,
+    opened: &TpmInstant,
+    (boot, devices): (BootFacts, Devices),
+) -> SessionFacts {
     SessionFacts {
         id: id.to_string(),
         agent: start.agent.clone(),
@@ -329,6 +351,7 @@ fn session_facts(start: &SessionStart, id: &Digest, opened: &TpmInstant, boot: B
         kernel: start.machine.kernel.clone(),
         virtualization: start.machine.virtualization.clone(),
         gpus: start.gpus.clone(),
+        devices: devices.facts,
         simulated: start.simulated.iter().map(|part| part.name()).collect(),
         reset_count: opened.reset_count,
         firmware_version: format!("{:016x}", opened.firmware_version),

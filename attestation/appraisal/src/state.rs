@@ -3,12 +3,16 @@
 //! Passed in like trust and policy, so that an appraisal stays a function of its input and can be
 //! made again from what was stored.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use assay_gpu::device::DeviceEvidence;
+use assay_gpu::rim::{RIM_NETWORK, Rim, RimError};
 use assay_ledger::firmware::FirmwareTable;
 use assay_ledger::revocation::RevocationList;
 use assay_ledger::session::Head;
-use assay_wire::{Digest, Domain, Envelope, Kind, WireError, cbor, hash};
+use assay_wire::{Digest, Domain, Envelope, Kind, Network, WireError, cbor, hash};
+use minicbor::bytes::ByteVec;
 use minicbor::{Decode, Encode};
 
 use crate::revoked::{ListFault, newer};
@@ -30,6 +34,12 @@ pub struct State {
     /// Firmware that was approved by hand: node, and its value of PCR 0 or 2.
     #[n(3)]
     pub approved_firmware: BTreeSet<(Digest, Digest)>,
+    /// Reference values of GPUs and switches, each once, in the order of kind, product, version and source.
+    #[cbor(n(4), skip_if = "Vec::is_empty")]
+    pub gpu_rims: Vec<Rim>,
+    /// Answers of OCSP responders about certificates of devices, DER. Each is judged where it is used.
+    #[cbor(n(5), skip_if = "Vec::is_empty")]
+    pub gpu_ocsp: Vec<ByteVec>,
 }
 
 /// A signed statement that can't be taken into a [`State`].
@@ -47,11 +57,20 @@ pub enum StateError {
     /// A firmware table out of order, or one that names a firmware twice.
     #[error("firmware table: entry {0} is not above the one before it")]
     FirmwareOrder(usize),
+    /// Reference values of a form that none have.
+    #[error("{0}")]
+    GpuRim(#[from] RimError),
+    /// More reference values than are held.
+    #[error("more than {0} reference values of GPUs")]
+    GpuRims(usize),
 }
 
 impl State {
     /// The most bytes that a state in canonical form may have.
     pub const MAX_CBOR: usize = 64 << 20;
+
+    /// The most reference values of GPUs that are held.
+    pub const MAX_GPU_RIMS: usize = 4096;
 
     /// The canonical form: deterministic CBOR, rule `state` of `appraisal.cddl`.
     pub fn to_cbor(&self) -> Vec<u8> {
@@ -71,7 +90,8 @@ impl State {
         hash(Domain::State, &[&self.to_cbor()])
     }
 
-    /// Takes in an envelope of kind `revocations` or `firmware` by a validator in the trust file.
+    /// Takes in an envelope of kind `revocations`, `firmware` or `gpu-rim` by a validator in the trust file.
+    /// Reference values are signed for no network: they are the same on each.
     ///
     /// A revocation list takes the place of the signer's older one; the list that is held may come
     /// again. Of several validators' tables the highest count of owners stays: owners that two of them
@@ -83,17 +103,30 @@ impl State {
         let envelope = Envelope::decode(bytes)?;
         let validator = trust.validators.get(&envelope.kid);
         let validator = validator.ok_or_else(|| StateError::Signer(envelope.kid.short()))?;
-        envelope.verify(&validator.key, &trust.network)?;
+        match envelope.kind {
+            Kind::GpuRim => envelope.verify(&validator.key, &Network::new(RIM_NETWORK))?,
+            _ => envelope.verify(&validator.key, &trust.network)?,
+        }
         match envelope.kind {
             Kind::Revocations => self.take_revocations(envelope.kid, envelope.message()?)?,
             Kind::Firmware => self.take_firmware(&envelope.message()?)?,
+            Kind::GpuRim => self.take_rim(envelope.message()?)?,
             other => {
-                return Err(
-                    WireError::Kind { expected: "revocations or firmware", seen: other.name() }.into()
-                );
+                let expected = "revocations, firmware or gpu-rim";
+                return Err(WireError::Kind { expected, seen: other.name() }.into());
             }
         }
         Ok(envelope.kind)
+    }
+
+    /// A device's evidence with the verifier's own answers of responders before those that the node sent.
+    pub(crate) fn with_answers<'a>(&self, evidence: &'a DeviceEvidence) -> Cow<'a, DeviceEvidence> {
+        if self.gpu_ocsp.is_empty() {
+            return Cow::Borrowed(evidence);
+        }
+        let own = self.gpu_ocsp.iter().map(|answer| answer.to_vec());
+        let ocsp = own.chain(evidence.ocsp.iter().cloned()).collect();
+        Cow::Owned(DeviceEvidence { ocsp, ..evidence.clone() })
     }
 
     fn take_revocations(&mut self, validator: Digest, list: RevocationList) -> Result<(), ListFault> {
@@ -103,6 +136,22 @@ impl State {
             None => {}
         }
         self.revocations.insert(validator, list);
+        Ok(())
+    }
+
+    fn take_rim(&mut self, rim: Rim) -> Result<(), StateError> {
+        rim.check()?;
+        if self.gpu_rims.contains(&rim) {
+            return Ok(());
+        }
+        if self.gpu_rims.len() >= Self::MAX_GPU_RIMS {
+            return Err(StateError::GpuRims(Self::MAX_GPU_RIMS));
+        }
+        self.gpu_rims.push(rim);
+        self.gpu_rims.sort_by(|a, b| {
+            let key = |rim: &Rim| (rim.kind, rim.product.clone(), rim.version.clone(), rim.source);
+            key(a).cmp(&key(b)).then_with(|| cbor::to_vec(a).cmp(&cbor::to_vec(b)))
+        });
         Ok(())
     }
 
@@ -122,6 +171,7 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use assay_gpu::rim::{RimKind, RimRow, SignerProof};
     use assay_ledger::firmware::FirmwareSet;
     use assay_ledger::revocation::{Revocation, RevokedKind};
     use assay_wire::{Network, SigningKey};
@@ -190,6 +240,49 @@ mod tests {
         let other = state.take(&seal(1, Kind::Beacon, &list(2, 1)), &trust);
         assert!(matches!(other, Err(StateError::Wire(WireError::Kind { .. }))));
         assert_eq!(state.revocations.len(), 1);
+    }
+
+    fn rim(version: &str, source: u8) -> Rim {
+        Rim {
+            kind: RimKind::Driver,
+            product: "GH100".into(),
+            version: version.into(),
+            tag: "t".into(),
+            board: None,
+            rows: vec![RimRow { index: 7, name: "m".into(), values: vec![[1; 48].into()] }],
+            source: Digest([source; 32]),
+            signer: Digest([9; 32]),
+            not_before: 0,
+            not_after: 1,
+            proof: SignerProof::default(),
+        }
+    }
+
+    #[test]
+    fn reference_values_are_held_once_in_one_order_and_count_on_every_network() {
+        let (trust, mut state) = (trust(&[1, 2]), State::default());
+        let seal = |seed: u8, rim: &Rim, network: &str| {
+            let key = SigningKey::from_seed(&[seed; 32]);
+            let id = key.verifying_key().validator_id();
+            Envelope::seal(Kind::GpuRim, id, rim, &key, &Network::new(network))
+        };
+        let mut other = State::default();
+        let (a, b) = (rim("550.1", 1), rim("535.1", 2));
+        for taken in [(1, &a), (2, &b), (2, &a)] {
+            assert_eq!(state.take(&seal(taken.0, taken.1, RIM_NETWORK), &trust), Ok(Kind::GpuRim));
+        }
+        other.take(&seal(1, &b, RIM_NETWORK), &trust).unwrap();
+        other.take(&seal(1, &a, RIM_NETWORK), &trust).unwrap();
+        assert_eq!(state, other);
+        assert_eq!(state.gpu_rims.len(), 2);
+        assert_eq!(State::from_cbor(&state.to_cbor()), Ok(state.clone()));
+        let refused = state.take(&seal(1, &rim("550.2", 1), "n"), &trust);
+        assert_eq!(refused, Err(StateError::Wire(WireError::Signature)));
+        let refused = state.take(&seal(3, &rim("550.2", 1), RIM_NETWORK), &trust);
+        assert!(matches!(refused, Err(StateError::Signer(_))));
+        let refused = state.take(&seal(1, &Rim { rows: vec![], ..rim("550.2", 1) }, RIM_NETWORK), &trust);
+        assert!(matches!(refused, Err(StateError::GpuRim(_))));
+        assert_eq!(state, other);
     }
 
     #[test]

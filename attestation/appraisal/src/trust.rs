@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use assay_gpu::device::Roots;
 use assay_wire::{Digest, Network, VerifyingKey};
 use assay_x509::{Certificate, Entry, Role, Store, VendorClass, X509Error, der_to_pem};
 use serde::Deserialize;
@@ -117,6 +118,9 @@ pub struct Trust {
     pub firmware: BTreeMap<Digest, String>,
     /// Release manifests at hand; see [`Trust::add_release`].
     pub releases: Vec<TrustedRelease>,
+    /// Where certificates of GPUs end: NVIDIA's root. No trust file can name another one, since G3 means
+    /// a report of NVIDIA's devices; only a program that links this library can.
+    pub device_roots: Roots,
 }
 
 #[derive(Deserialize)]
@@ -244,6 +248,7 @@ impl Trust {
             release_signers: release_signers(&file.release_signer)?,
             firmware: firmware(&file.firmware)?,
             releases: Vec::new(),
+            device_roots: Roots::nvidia(),
             store,
             network,
             policy: file.policy,
@@ -279,6 +284,7 @@ impl Trust {
             release_signers: Vec::new(),
             firmware: BTreeMap::new(),
             releases: Vec::new(),
+            device_roots: Roots::nvidia(),
             // The shipped file reads (a test says so); without it fewer TPMs would count, not more.
             store: Store::builtin().unwrap_or_default(),
         }

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 use assay_appraisal::{Policy, State};
+use assay_gpu::rim::{Rim, RimKind, RimRow, SignerProof};
 use assay_ledger::revocation::{Revocation, RevocationList, RevokedKind};
 use assay_ledger::session::Head;
 use assay_wire::Digest;
@@ -32,6 +33,22 @@ fn policies() {
     }
 }
 
+fn rim() -> Rim {
+    Rim {
+        kind: RimKind::Vbios,
+        product: "GH100".into(),
+        version: "96.00.5E.00.01".into(),
+        tag: "t".into(),
+        board: None,
+        rows: vec![RimRow { index: 0, name: "m".into(), values: vec![[1; 48].into()] }],
+        source: D,
+        signer: D,
+        not_before: 0,
+        not_after: 1,
+        proof: SignerProof::default(),
+    }
+}
+
 #[test]
 fn states() {
     let entry = |kind| Revocation { kind, digest: D, at_ms: 1, reason: "sold".into() };
@@ -41,6 +58,8 @@ fn states() {
         revocations: [(D, RevocationList { number: 1, issued_ms: 2, entries })].into(),
         firmware: [(D, 3)].into(),
         approved_firmware: [(D, D)].into(),
+        gpu_rims: vec![rim()],
+        gpu_ocsp: vec![vec![0x30, 0].into()],
     };
     holds("state", &State::default().to_cbor());
     holds("state", &state.to_cbor());

@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 use assay_appraisal::{Policy, State};
+use assay_gpu::rim::{Rim, RimKind, RimRow, SignerProof};
 use assay_ledger::revocation::{Revocation, RevocationList, RevokedKind};
 use assay_ledger::session::Head;
 use assay_wire::Digest;
@@ -14,6 +15,24 @@ fn state() -> State {
         revocations: [(d(4), RevocationList { number: 1, issued_ms: 2, entries: vec![entry] })].into(),
         firmware: [(d(5), 3), (d(6), 4)].into(),
         approved_firmware: [(d(7), d(8)), (d(7), d(9))].into(),
+        gpu_rims: vec![rim()],
+        gpu_ocsp: vec![vec![0x30, 0].into()],
+    }
+}
+
+fn rim() -> Rim {
+    Rim {
+        kind: RimKind::Driver,
+        product: "GH100".into(),
+        version: "550.1".into(),
+        tag: "t".into(),
+        board: None,
+        rows: vec![RimRow { index: 7, name: "m".into(), values: vec![[1; 48].into()] }],
+        source: Digest([1; 32]),
+        signer: Digest([2; 32]),
+        not_before: 0,
+        not_after: 1,
+        proof: SignerProof::default(),
     }
 }
 

@@ -77,6 +77,7 @@ pub fn gpu(index: u8) -> GpuIdentity {
         pdi: None,
         power_limit_mw: Some(700_000),
         board_part_number: None,
+        inforom: None,
     }
 }
 
@@ -101,8 +102,9 @@ impl Lab {
         let (quote, pcrs) = node.attester.quote(&quote_extra_data(&id), &SESSION_PCRS);
         let time = node.attester.time(&time_extra_data(&id), self.mono_ms);
         let (enrolment, logs) = (node.record.clone(), node.logs.clone());
-        let (further, ima) = (Vec::new(), None);
-        let mut evidence = Evidence { enrolment, session: start, quote, time, pcrs, logs, further, ima };
+        let (further, ima, devices) = (Vec::new(), None, None);
+        let mut evidence =
+            Evidence { enrolment, session: start, quote, time, pcrs, logs, further, ima, devices };
         before_signature(&mut evidence, &mut node.attester);
         let (records, network) = (SessionRecords::default(), self.trust.network.clone());
         let mut session = Session { id, evidence, records, seq: 0, head: id, seed, network };

@@ -9,7 +9,7 @@ use assay_x509::{Certificate, Entry, Role, VendorClass};
 use world::{Draft, alt_name, key, oid, seq, tlv, tpm_name};
 
 #[path = "../../../../attestation/x509/tests/world/mod.rs"]
-mod world;
+pub(super) mod world;
 
 const EXTRA: &str = "1.2.3.4";
 /// The root's key, and the one in the middle.

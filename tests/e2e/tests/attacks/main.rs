@@ -33,10 +33,10 @@
 //! | a userspace log with an unknown PCR | `boot::a_userspace_log_with_an_unknown_pcr_is_refused` | `boot.userspace-log` |
 //! | IMA: violations, a log ahead, a log that contradicts | `ima::a_file_that_changed_while_it_was_measured_is_a_violation`, `ima::a_log_ahead_of_its_quote_is_accepted_as_far_as_the_quote_goes`, `ima::a_log_that_contradicts_pcr_10_is_refused`, `ima::a_quote_of_pcr_10_for_another_challenge_or_selection_is_refused`, `ima::a_log_of_another_boot_is_told_by_its_aggregate` | `ima.violation`, `ima.replay`, `ima.quote`, `ima.boot-aggregate` |
 //! | an agent upgraded inside a session | `evidence::an_upgraded_agent_needs_a_session_of_its_own`, `evidence::every_part_of_the_body_is_under_the_quote` | `session.id`, `quote.signature` |
+//! | a GPU's report again, or for somebody else | `devices::a_real_gpus_recorded_report_is_refused_by_its_nonce`, `devices::a_report_for_another_session_key_or_boot_is_refused`, `devices::one_gpu_in_two_places_is_refused`, `devices::evidence_of_devices_that_the_session_does_not_have_is_refused` | `gpu.device.nonce`, `gpu.topology.duplicate`, `gpu.device.table` |
+//! | a made-up maker of GPUs | `devices::a_maker_that_the_library_does_not_know_is_no_maker`, `devices::certificates_that_do_not_lead_to_the_maker_are_refused`, `devices::a_changed_report_or_one_of_another_key_is_refused`, `devices::a_report_of_other_firmware_than_the_certificates_is_refused`, `devices::a_certificate_that_was_taken_back_is_refused` | `gpu.device.chain`, `gpu.device.signature`, `gpu.device.fwid`, `gpu.device.revocation` |
+//! | a GPU with other firmware, or a library that lies about it | `devices::measurements_that_nobody_published_are_a_warning_and_no_g3`, `devices::a_gpu_library_that_says_otherwise_is_told`, `devices::a_gpu_library_that_says_nothing_of_driver_or_vbios_is_no_g3`, `devices::gpus_and_switches_that_do_not_describe_one_machine_are_told` | `gpu.device.measurements`, `gpu.report.driver`, `gpu.report.vbios`, `gpu.report.board-part`, `gpu.report.inforom`, `gpu.report.pdi`, `gpu.report.architecture`, `gpu.report.not-compared`, `gpu.topology.sets`, `gpu.topology.unlisted` |
 //! | dictionary attack lockout | `power::an_unclean_power_loss_is_a_reboot`, `agent/attester/tests/swtpm/main.rs::a_locked_tpm_still_serves_us`, `agent/attester/tests/swtpm/main.rs::power_cuts_do_not_lock_the_tpm` | none: the agent goes on, and says so |
-//!
-//! Not here: NVIDIA's chains, OCSP answers and reference measurements, which come with the
-//! evaluation of their reports.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 mod anchors;
@@ -45,6 +45,7 @@ mod certificates;
 mod chain;
 mod checks;
 mod claims;
+mod devices;
 mod enrolment;
 mod evidence;
 mod flips;
