@@ -18,7 +18,8 @@ use crate::config::{Config, Home};
 use crate::error::{Error, chain};
 use crate::server::Service;
 use crate::{
-    admin, civil, ear, init, inspect, logger, nodes, release, report, seal, text, trust_file, verify,
+    admin, civil, ear, init, inspect, logger, nodes, ocsp, release, report, rim, seal, text, trust_file,
+    verify, verify_gpu,
 };
 
 /// The network's side of Assay: checks what machines say of themselves.
@@ -41,8 +42,13 @@ enum Command {
     Serve(ServeArgs),
     /// Check exported files, offline.
     Verify(VerifyArgs),
+    /// Check the signed reports of NVIDIA GPUs and switches, offline.
+    VerifyGpu(verify_gpu::VerifyGpuArgs),
     /// Show what a file says, without believing it.
     Inspect(inspect::InspectArgs),
+    /// Ask whether certificates of devices, or of who signed reference values, were taken back.
+    #[command(subcommand)]
+    Ocsp(ocsp::Command),
     /// List the nodes that a validator knows.
     Nodes(NodesArgs),
     /// Show a claim as one page.
@@ -55,6 +61,9 @@ enum Command {
     /// Make and sign the reference values of releases.
     #[command(subcommand)]
     Release(release::Command),
+    /// Look after reference values of GPUs.
+    #[command(subcommand)]
+    Rim(rim::Command),
     /// Look after a validator.
     #[command(flatten)]
     Admin(admin::command::Command),
@@ -215,12 +224,15 @@ fn dispatch(command: Command) -> Result<bool, Error> {
         Command::Init(args) => run_init(args).map(|()| true),
         Command::Serve(args) => run_serve(&args).map(|()| true),
         Command::Verify(args) => run_verify(&args),
+        Command::VerifyGpu(args) => verify_gpu::run(&args),
         Command::Inspect(args) => inspect::run(&args),
+        Command::Ocsp(command) => ocsp::run(&command),
         Command::Nodes(args) => run_nodes(&args).map(|()| true),
         Command::Report(args) => run_report(&args),
         Command::Seal(args) => seal::run(&args),
         Command::Trust(command) => trust_file::run(&command).map(|()| true),
         Command::Release(command) => release::run(command).map(|()| true),
+        Command::Rim(command) => rim::run(&command),
         Command::Admin(command) => admin::command::run(command),
     }
 }
@@ -292,7 +304,7 @@ fn serve(args: &ServeArgs, dir: &Path) -> Result<(), Error> {
     })
 }
 
-fn time(text: Option<&str>) -> Result<u64, Error> {
+pub(crate) fn time(text: Option<&str>) -> Result<u64, Error> {
     match text {
         Some(text) => civil::parse(text).ok_or_else(|| {
             Error::Argument(format!("--time {text:?}: not an RFC 3339 time, such as {}", civil::format(0)))

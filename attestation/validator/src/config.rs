@@ -58,6 +58,16 @@ impl Home {
         self.0.join("releases")
     }
 
+    /// The folder of GPUs' reference values, each a `.cbor`; need not be there.
+    pub fn rims(&self) -> PathBuf {
+        self.0.join("rims")
+    }
+
+    /// The folder of OCSP answers about certificates of GPUs.
+    pub fn ocsp(&self) -> PathBuf {
+        self.0.join("ocsp")
+    }
+
     /// The folder of policies.
     pub fn policies(&self) -> PathBuf {
         self.0.join("policies")

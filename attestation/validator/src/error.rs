@@ -31,6 +31,14 @@ pub enum Error {
         /// The limit in bytes.
         limit: usize,
     },
+    /// More answers about one certificate than are judged.
+    #[error("more than {limit} OCSP answers about certificate {position} of a chain")]
+    TooManyAnswers {
+        /// The certificate's place in the chain, the leaf's being 0.
+        position: usize,
+        /// The limit.
+        limit: usize,
+    },
     /// A file or directory could not be written.
     #[error("cannot write {}", path.display())]
     WriteFile {

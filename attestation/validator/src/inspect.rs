@@ -12,7 +12,7 @@ mod eventlog;
 mod ima;
 mod manifest;
 mod message;
-mod page;
+pub(crate) mod page;
 mod quote;
 mod userspace;
 

@@ -2,8 +2,8 @@
 //! everyone who checks a proof.
 //!
 //! Purpose: `assay-validator serve` enrols nodes, opens their sessions, keeps their
-//! records and signs beacons and receipts ([`server`], [`store`]); `verify`,
-//! `inspect` and `report` read exported files offline; `init`, `nodes`, `revoke` and
+//! records and signs beacons and receipts ([`server`], [`store`]); `verify`, `verify-gpu`,
+//! `inspect` and `report` read files offline; `init`, `nodes`, `revoke` and
 //! their like look after a validator ([`cli`]).
 //!
 //! Trust boundary: whoever connects, and every file given to `verify` or `inspect`, is
@@ -32,6 +32,7 @@ pub mod inspect;
 /// Log lines on standard error: time, level, message.
 pub mod logger;
 mod nodes;
+pub mod ocsp;
 mod offences;
 /// Findings as a page that a person can act on: problems first, each with its next step.
 pub mod page;
@@ -39,6 +40,7 @@ mod release;
 mod replay;
 /// `report`: a claim as one page for people.
 pub mod report;
+pub mod rim;
 mod seal;
 /// The service: HTTPS, with limits on everything a stranger can ask for.
 pub mod server;
@@ -52,6 +54,7 @@ mod trust_file;
 pub mod trusted;
 /// `verify`: exported files in, findings and a verdict out; offline.
 pub mod verify;
+pub mod verify_gpu;
 
 pub use beacon::{BeaconSource, OsBeacons};
 pub use engine::Clock;

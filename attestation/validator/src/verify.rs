@@ -50,7 +50,7 @@ pub struct Sources {
     pub vendors: Option<PathBuf>,
     /// Release manifests by signers in the trust file.
     pub releases: Vec<PathBuf>,
-    /// Signed statements of validators: revocation lists and firmware tables.
+    /// Signed statements of validators: revocation lists, firmware tables and reference values of GPUs.
     pub statements: Vec<PathBuf>,
 }
 

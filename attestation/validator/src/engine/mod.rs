@@ -29,6 +29,8 @@ use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
 
 use assay_appraisal::{Policy, Trust};
+use assay_gpu::device::DeviceEvidence;
+use assay_gpu::rim::Rim;
 use assay_ledger::ByteVec;
 use assay_ledger::beacon::Beacon;
 use assay_ledger::enrolment::{EnrolAnswer, EnrolRequest};
@@ -42,6 +44,7 @@ use crate::admin::{self, Order};
 use crate::beacon::BeaconSource;
 use crate::config::Twins;
 use crate::error::{Error, chain};
+use crate::ocsp::Cache;
 use crate::store::{Store, StoreError};
 use challenge::Challenges;
 
@@ -87,6 +90,8 @@ pub(crate) struct Opening {
     pub(crate) time: Vec<u8>,
     /// PCR 0 as the evidence lists it.
     pub(crate) pcr0: Option<Digest>,
+    /// What GPUs and switches are said to have signed.
+    pub(crate) devices: Vec<DeviceEvidence>,
 }
 
 /// A refusal with its HTTP status.
@@ -129,6 +134,10 @@ pub(crate) struct Parts {
     pub(crate) ak_change_ms: u64,
     /// When two sessions are on one TPM.
     pub(crate) twins: Twins,
+    /// Reference values of GPUs.
+    pub(crate) rims: Vec<Rim>,
+    /// Answers of responders about certificates of GPUs.
+    pub(crate) ocsp: Cache,
 }
 
 impl std::fmt::Debug for Parts {

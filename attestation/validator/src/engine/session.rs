@@ -5,11 +5,13 @@
 //! `clock` lower than before, which is a reboot like any other, for only `time` is counted on.
 
 use assay_appraisal::{Appraisal, OpenSession, Severity, State};
+use assay_gpu::device::DeviceEvidence;
 use assay_ledger::enrolment::{EnrolmentRecord, TpmClass};
 use assay_ledger::protocol::{ChallengeRequest, SessionChallenge};
 use assay_ledger::receipt::{BeatReceipt, Subject};
 use assay_ledger::session::Head;
 use assay_wire::{Digest, Envelope, Kind, cbor};
+use assay_x509::Seconds;
 
 use super::challenge::Pending;
 use super::enrol::{no_randomness, no_room, refused, unknown_nonce};
@@ -17,6 +19,8 @@ use super::state::{StateOf, appraise_opening, result_bytes, state_for};
 use super::twins::{power, template, twin};
 use super::{Answer, Engine, Opening, Refused};
 use crate::beacon::random;
+use crate::error::chain;
+use crate::ocsp::keep_brought;
 use crate::store::{NewSession, Power, SessionRow, StoreError, StoredAppraisal};
 
 /// A record in evidence, not yet believed.
@@ -72,7 +76,7 @@ impl Engine {
             _ => return Ok(Err(unknown_nonce())),
         }
         let carried = Carried::read(&opening.enrolment);
-        let state = self.state_for(opening, &carried)?;
+        let state = self.state_for(opening, &carried, now_ms)?;
         if !state.revocations.is_empty() {
             return Ok(Err(Refused::new(403, "enrolment.revoked", "the node or its record was revoked")));
         }
@@ -91,13 +95,15 @@ impl Engine {
     ///
     /// The record is not verified yet, and need not be: what it says can't bring it back, for its own
     /// hash and its node's id are looked up, and a false issuer or time costs it its signature.
-    fn state_for(&self, opening: &Opening, carried: &Carried) -> Result<State, StoreError> {
+    fn state_for(&self, opening: &Opening, carried: &Carried, now_ms: u64) -> Result<State, StoreError> {
         let of = StateOf {
             node: &opening.node,
             record: &carried.hash,
             issued: (&carried.issuer, carried.issued_ms),
             pcr0: opening.pcr0.as_ref(),
             previous: opening.previous.as_ref(),
+            devices: (&opening.devices, &self.parts.rims),
+            ocsp: (&self.parts.ocsp, now_ms),
         };
         state_for(&self.parts.store, of)
     }
@@ -136,7 +142,17 @@ impl Engine {
             }
         }
         self.store_session(&Accepted { opening, open, appraisal, state, record, power, now_ms })?;
+        self.keep_answers(&opening.devices, now_ms);
         Ok(Ok(self.session_receipt(opening, now_ms)))
+    }
+
+    /// Keeps what responders said of devices whose chains hold. A full disk costs the answers, not the session.
+    pub(super) fn keep_answers(&self, devices: &[DeviceEvidence], now_ms: u64) {
+        let at = Seconds::try_from(now_ms / 1000).unwrap_or(Seconds::MAX);
+        let roots = &self.parts.trust.device_roots;
+        if let Err(error) = keep_brought(devices, &self.parts.ocsp, (roots, at)) {
+            log::warn!("answers are not kept: {}", chain(&error));
+        }
     }
 
     fn store_session(&self, accepted: &Accepted<'_>) -> Result<(), StoreError> {
@@ -159,6 +175,9 @@ impl Engine {
             store.set_power(number, power)?;
         }
         self.place_gpus(number, &open.node, &open.start.gpus, *now_ms)?;
+        let session = accepted.appraisal.facts.sessions.last();
+        let devices = session.map(|session| session.devices.as_slice()).unwrap_or_default();
+        self.place_devices(number, &open.node, devices, *now_ms)?;
         self.note_firmware(accepted)?;
         self.note_records(accepted)?;
         log::info!("node {} opened session {}", open.node.short(), open.id);

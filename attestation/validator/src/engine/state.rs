@@ -4,13 +4,19 @@
 //! with each session ([`crate::store::StoredAppraisal`]), so that [`crate::replay`] can make the
 //! same appraisal again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use assay_appraisal::{Appraisal, OpenSession, Policy, State, Trust, open_session};
+use assay_gpu::device::{ChainKind, DeviceChain, DeviceEvidence, Report, asked};
+use assay_gpu::rim::{Rim, rim_ids};
 use assay_ledger::revocation::RevocationList;
-use assay_ledger::session::Head;
+use assay_ledger::session::{Head, MAX_DEVICES};
 use assay_wire::{Digest, WireError};
+use assay_x509::{Certificate, Fingerprint, OcspQuestion, Seconds};
+use minicbor::bytes::ByteVec;
 
+use crate::error::chain as chain_of;
+use crate::ocsp::Cache;
 use crate::store::{Store, StoreError};
 
 /// Whose state, and of which evidence.
@@ -25,10 +31,15 @@ pub(crate) struct StateOf<'a> {
     pub(crate) pcr0: Option<&'a Digest>,
     /// The session that the node names as its last.
     pub(crate) previous: Option<&'a Head>,
+    /// The evidence of its devices, and the reference values at hand.
+    pub(crate) devices: (&'a [DeviceEvidence], &'a [Rim]),
+    /// Answers of responders at hand, and the time in Unix ms at which they must hold.
+    pub(crate) ocsp: (&'a Cache, u64),
 }
 
 /// Gathers what the store knows: of revocations those that stand against this node or this record, of
-/// firmware the evidence's PCR 0 by the table that has most owners, of approvals this node's.
+/// firmware the evidence's PCR 0 by the table that has most owners, of approvals this node's; and of the
+/// reference values at hand those that the devices' reports ask for.
 pub(crate) fn state_for(store: &Store, of: StateOf<'_>) -> Result<State, StoreError> {
     let mut revocations: BTreeMap<Digest, RevocationList> = BTreeMap::new();
     for (validator, number, entry) in store.standing(of.node, of.record, of.issued)? {
@@ -41,8 +52,69 @@ pub(crate) fn state_for(store: &Store, of: StateOf<'_>) -> Result<State, StoreEr
         known: known_head(store, of.node, of.previous)?,
         revocations,
         firmware: seen.map(|set| (set.pcr0, set.owners)).into_iter().collect(),
+        gpu_rims: asked_for(of.devices),
+        gpu_ocsp: answers_for(of.devices.0, of.ocsp),
         approved_firmware: store.approved_firmware(of.node)?.into_iter().map(|v| (*of.node, v)).collect(),
     })
+}
+
+/// The reference values that the devices' reports ask for; the state is kept with each session.
+fn asked_for((devices, rims): (&[DeviceEvidence], &[Rim])) -> Vec<Rim> {
+    if rims.is_empty() {
+        return Vec::new();
+    }
+    let asks = |device: &DeviceEvidence| {
+        let report = Report::parse(&device.report).ok();
+        report.map(|report| rim_ids(report.facts(), device.architecture)).unwrap_or_default()
+    };
+    let wanted: Vec<_> = devices.iter().take(MAX_DEVICES).flat_map(asks).collect();
+    rims.iter().filter(|rim| wanted.iter().any(|wanted| wanted.is(rim))).cloned().collect()
+}
+
+/// The answers at hand about the devices' certificates, each once. A folder that can't be read holds none.
+///
+/// Nothing of the evidence is believed yet: a certificate whose answer was found is not looked up again, and one
+/// without an answer costs no signature.
+fn answers_for(devices: &[DeviceEvidence], (cache, now_ms): (&Cache, u64)) -> Vec<ByteVec> {
+    let at = Seconds::try_from(now_ms / 1000).unwrap_or(Seconds::MAX);
+    let mut found = Found::default();
+    let chains =
+        devices.iter().take(MAX_DEVICES).filter_map(|device| DeviceChain::from_der(&device.chain).ok());
+    for chain in chains {
+        found.look(chain.certificates(), |question| match cache.get(question, at) {
+            Ok(answer) => answer,
+            Err(error) => {
+                log::warn!("{}", chain_of(&error));
+                None
+            }
+        });
+    }
+    found.answers
+}
+
+/// Answers, and the certificates that they were found for.
+#[derive(Default)]
+struct Found {
+    certificates: BTreeSet<Fingerprint>,
+    answers: Vec<ByteVec>,
+}
+
+impl Found {
+    /// Asks for answers about a chain's certificates that have none.
+    fn look(&mut self, chain: &[Certificate], get: impl Fn(&OcspQuestion<'_>) -> Option<Vec<u8>>) {
+        for (_, certificate, issuer) in asked(ChainKind::Device, chain) {
+            let fingerprint = certificate.fingerprint();
+            if self.certificates.contains(&fingerprint) {
+                continue;
+            }
+            let question = OcspQuestion { certificate, issuer, known: chain, nonce: None };
+            let Some(answer) = get(&question).map(ByteVec::from) else { continue };
+            self.certificates.insert(fingerprint);
+            if !self.answers.contains(&answer) {
+                self.answers.push(answer);
+            }
+        }
+    }
 }
 
 /// The head that the node's ledger must have reached: of the session that it names as its last,
@@ -78,4 +150,31 @@ pub(crate) fn appraise_opening(
 /// An appraisal's result as it is kept and compared.
 pub(crate) fn result_bytes(appraisal: &Appraisal) -> Vec<u8> {
     serde_json::to_vec(&appraisal.report()).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use assay_gpu::device::Roots;
+
+    use super::*;
+
+    #[test]
+    fn a_certificate_of_many_devices_is_looked_up_once_when_an_answer_is_found() {
+        // The maker's root, thrice: two places of the chain are asked about.
+        let roots = Roots::nvidia();
+        let root = Certificate::parse(roots.device()).unwrap();
+        let chain = vec![root; 3];
+        for (answer, asked) in [(Some(vec![1, 2]), 1), (None, 4)] {
+            let (count, mut found) = (Cell::new(0), Found::default());
+            for _ in 0..4 {
+                found.look(&chain, |_| {
+                    count.set(count.get() + 1);
+                    answer.clone()
+                });
+            }
+            assert_eq!((count.get(), found.answers.len()), (asked, usize::from(answer.is_some())));
+        }
+    }
 }

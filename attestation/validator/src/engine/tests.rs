@@ -1,15 +1,27 @@
 //! The engine by itself: nonces, and what one request may cost.
 
 use std::collections::HashSet;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
+use assay_appraisal::DeviceFacts;
+use assay_gpu::GpuIdentity;
+use assay_gpu::device::{Architecture, Report};
+use assay_gpu::rim::{RimKind, RimRow, SignerProof};
+use assay_ledger::anchor::{AnchorContext, TpmInstant};
 use assay_ledger::protocol::{ChallengeRequest, SessionChallenge};
 use assay_ledger::session::PcrValue;
 
 use super::*;
+#[path = "../../../gpu/tests/world/mod.rs"]
+mod maker;
+#[path = "../../../x509/tests/world/mod.rs"]
+mod responder;
+
 use crate::beacon::OsBeacons;
 use crate::config::Home;
+use crate::store::NewSession;
 use crate::{init, trusted};
 
 /// An engine over a fresh directory with a clock that the test moves.
@@ -21,6 +33,8 @@ fn engine(challenges: usize) -> (Engine, Arc<AtomicU64>, tempfile::TempDir) {
     let clock = Arc::new(AtomicU64::new(1_000_000));
     let time = Arc::clone(&clock);
     let parts = Parts {
+        rims: Vec::new(),
+        ocsp: Cache::open(&home.ocsp()).unwrap(),
         policy: trusted::policy(&home.trust(), &trust.policy).unwrap(),
         store: Store::open(
             &home.store(),
@@ -95,6 +109,8 @@ fn a_state_reads_back_and_is_only_of_its_node() {
         issued: (&record, 0),
         pcr0: Some(&pcr0.value),
         previous: None,
+        devices: (&[], &[]),
+        ocsp: (&engine.parts.ocsp, 0),
     };
     let found = state::state_for(store, of).unwrap();
     let entries: Vec<usize> = found.revocations.values().map(|list| list.entries.len()).collect();
@@ -109,6 +125,229 @@ fn a_state_reads_back_and_is_only_of_its_node() {
         issued: (&other, 0),
         pcr0: Some(&other),
         previous: None,
+        devices: (&[], &[]),
+        ocsp: (&engine.parts.ocsp, 0),
     };
     assert_eq!(state::state_for(store, of).unwrap(), assay_appraisal::State::default());
+}
+
+/// A session of a node in the store.
+fn stored(store: &Store, n: u8, now_ms: u64) -> (i64, Digest) {
+    let node = Digest([n; 32]);
+    let opened = TpmInstant { time_ms: 0, reset_count: 0, restart_count: 0, firmware_version: 0 };
+    let number = store.insert_session(&NewSession {
+        id: Digest([n + 100; 32]),
+        node,
+        key: SigningKey::from_seed(&[n; 32]).verifying_key(),
+        ak_public: &[],
+        context: &AnchorContext { session: Digest([n + 100; 32]), pcr_digest: vec![], opened },
+        evidence_hash: Digest([n + 50; 32]),
+        enrolment: Digest::default(),
+        evidence: &[],
+        mono_ms: 0,
+        opened_ms: now_ms,
+    });
+    (number.unwrap(), node)
+}
+
+#[test]
+fn a_device_that_signed_for_two_nodes_is_flagged_on_both() {
+    let yes = Some(true);
+    let good = DeviceFacts {
+        pdi: Some("00000000000000aa".into()),
+        signature: yes,
+        chain: yes,
+        nonce: yes,
+        ..DeviceFacts::default()
+    };
+    let cases = [
+        (good.clone(), 1),
+        (DeviceFacts { simulated: true, ..good.clone() }, 0),
+        (DeviceFacts { nonce: Some(false), ..good.clone() }, 0),
+        (DeviceFacts { chain: None, ..good.clone() }, 0),
+        (DeviceFacts { signature: Some(false), ..good.clone() }, 0),
+        (DeviceFacts { signature: None, ..good }, 0),
+    ];
+    for (device, expected) in cases {
+        let (engine, clock, _dir) = engine(1);
+        let now_ms = clock.load(Ordering::SeqCst);
+        let nodes = [1, 2].map(|n| stored(&engine.parts.store, n, now_ms));
+        for (number, node) in &nodes {
+            engine.place_devices(*number, node, std::slice::from_ref(&device), now_ms).unwrap();
+        }
+        for (_, node) in &nodes {
+            let found = engine.parts.store.findings_of(node).unwrap();
+            let codes: Vec<_> = found.iter().map(|one| one.code.as_str()).collect();
+            assert_eq!(codes, vec!["session.gpu-twin"; expected], "{device:?}");
+        }
+    }
+}
+
+/// An entry of a session's table.
+fn entry(uuid: &str, pdi: Option<u64>) -> GpuIdentity {
+    GpuIdentity {
+        index: 0,
+        uuid: uuid.into(),
+        name: String::new(),
+        memory_mib: 1,
+        pci_bus_id: String::new(),
+        driver: String::new(),
+        simulated: false,
+        vbios: None,
+        serial: None,
+        pdi,
+        power_limit_mw: None,
+        board_part_number: None,
+        inforom: None,
+    }
+}
+
+/// How many findings each of two nodes has, of which the first has this GPU and the second this one, and which
+/// of them signed as the device with this identifier.
+fn twins((first, second): (&GpuIdentity, &GpuIdentity), signed: [bool; 2]) -> Vec<usize> {
+    let yes = Some(true);
+    let pdi = Some("00000000000000aa".to_owned());
+    let device = DeviceFacts { pdi, signature: yes, chain: yes, nonce: yes, ..DeviceFacts::default() };
+    let (engine, clock, _dir) = engine(1);
+    let now_ms = clock.load(Ordering::SeqCst);
+    let nodes = [1, 2].map(|n| stored(&engine.parts.store, n, now_ms));
+    for ((number, node), (gpu, signed)) in nodes.iter().zip([first, second].into_iter().zip(signed)) {
+        engine.place_gpus(*number, node, std::slice::from_ref(gpu), now_ms).unwrap();
+        let devices = if signed { std::slice::from_ref(&device) } else { &[] };
+        engine.place_devices(*number, node, devices, now_ms).unwrap();
+    }
+    nodes.iter().map(|(_, node)| engine.parts.store.findings_of(node).unwrap().len()).collect()
+}
+
+#[test]
+fn a_uuid_cannot_pass_for_a_certified_device() {
+    let (odd, other) = (entry("PDI-00000000000000aa", None), entry("GPU-1", None));
+    assert_eq!(twins((&odd, &other), [false, true]), [0, 0]);
+    assert_eq!(twins((&other, &odd), [true, false]), [0, 0]);
+    // It is a name like any other all the same.
+    assert_eq!(twins((&odd, &odd), [false, false]), [1, 1]);
+    let said = entry("SAID-PDI-00000000000000aa", None);
+    assert_eq!(twins((&said, &other), [false, true]), [0, 0]);
+}
+
+#[test]
+fn an_identifier_in_a_table_is_held_against_those_that_signed_and_other_tables() {
+    let (named, other) = (entry("GPU-1", Some(0xaa)), entry("GPU-2", None));
+    assert_eq!(twins((&named, &other), [false, true]), [1, 1]);
+    assert_eq!(twins((&other, &named), [true, false]), [1, 1]);
+    assert_eq!(twins((&named, &entry("GPU-2", Some(0xaa))), [false, false]), [1, 1]);
+    assert_eq!(twins((&named, &entry("GPU-2", Some(0xab))), [false, false]), [0, 0]);
+    assert_eq!(twins((&named, &other), [true, false]), [0, 0]);
+}
+
+/// Evidence of a real GPU, from the data folder.
+fn recorded() -> Option<DeviceEvidence> {
+    let data = std::env::var_os("ASSAY_DATA")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"), PathBuf::from);
+    let folder = data.join("gpu");
+    let read = |path: &str| std::fs::read_to_string(folder.join(path)).ok();
+    let cases: serde_json::Value = serde_json::from_str(&read("cases.json")?).unwrap();
+    let gpu = |case: &&serde_json::Value| case["arch"] == "HOPPER" && case["report"].is_string();
+    let case = cases["cases"].as_array().unwrap().iter().find(gpu)?;
+    Some(DeviceEvidence {
+        gpu: Some(0),
+        architecture: Architecture::Hopper,
+        report: hex::decode(read(case["report"].as_str()?)?.trim()).unwrap(),
+        chain: Vec::new(),
+        ocsp: Vec::new(),
+        simulated: false,
+    })
+}
+
+#[test]
+fn a_state_has_the_reference_values_that_a_report_asks_for_and_no_others() {
+    let Some(device) = recorded() else {
+        eprintln!("SKIPPED: no data folder; set ASSAY_DATA");
+        return;
+    };
+    let driver = Report::parse(&device.report).unwrap().facts().driver.clone().unwrap();
+    let rim = |version: &str| Rim {
+        kind: RimKind::Driver,
+        product: "GH100".into(),
+        version: version.into(),
+        tag: "t".into(),
+        board: None,
+        rows: vec![RimRow { index: 7, name: "m".into(), values: vec![[1; 48].into()] }],
+        source: Digest([1; 32]),
+        signer: Digest([2; 32]),
+        not_before: 0,
+        not_after: 1,
+        proof: SignerProof::default(),
+    };
+    let rims = [rim(&driver), rim("1.2.3")];
+    let (engine, _clock, _dir) = engine(1);
+    let node = Digest([7; 32]);
+    let found = |devices: &[DeviceEvidence]| {
+        let of = state::StateOf {
+            node: &node,
+            record: &node,
+            issued: (&node, 0),
+            pcr0: None,
+            previous: None,
+            devices: (devices, &rims),
+            ocsp: (&engine.parts.ocsp, 0),
+        };
+        state::state_for(&engine.parts.store, of).unwrap().gpu_rims
+    };
+    assert_eq!(found(std::slice::from_ref(&device)), std::slice::from_ref(&rims[0]));
+    assert_eq!(found(&[DeviceEvidence { report: vec![1], ..device }]), []);
+    assert_eq!(found(&[]), []);
+}
+
+/// A device with the answers of its issuers, all good.
+fn stapled() -> DeviceEvidence {
+    use p384::ecdsa::signature::Signer as _;
+    use responder::ocsp::{Answer, date, good, id_of, single};
+    let device = maker::Device::new(Architecture::Hopper, 7);
+    let chain: Vec<_> =
+        device.chain().iter().map(|der| assay_x509::Certificate::parse(der).unwrap()).collect();
+    let answer = |at: usize| {
+        let (id, issuer) = (id_of(&chain[at].serial, &chain[at + 1]), &chain[at + 1]);
+        let answer = Answer {
+            responder: maker::tlv(0xa1, issuer.subject.as_bytes()),
+            produced: date("20251231120000Z"),
+            singles: vec![single(&id, &good(), "20251231120000Z", Some("20260102000000Z"), &[])],
+            algorithm: maker::seq(&[&maker::oid("1.2.840.10045.4.3.3")]),
+            ..Answer::good()
+        };
+        let signature: p384::ecdsa::DerSignature = device.keys[at + 1].sign(&answer.data());
+        answer.sealed(signature.as_bytes())
+    };
+    DeviceEvidence { ocsp: (1..4).map(answer).collect(), ..device.evidence() }
+}
+
+#[test]
+fn answers_of_responders_are_kept_and_stand_in_the_state_of_later_sessions() {
+    let (mut engine, _clock, _dir) = engine(1);
+    engine.parts.trust.device_roots = maker::roots();
+    let (device, now_ms) = (stapled(), u64::try_from(maker::NOW).unwrap() * 1000);
+    let bare = DeviceEvidence { ocsp: Vec::new(), ..device.clone() };
+    let found = |engine: &Engine, now_ms: u64| {
+        let of = state::StateOf {
+            node: &Digest([7; 32]),
+            record: &Digest([7; 32]),
+            issued: (&Digest([7; 32]), 0),
+            pcr0: None,
+            previous: None,
+            devices: (&[bare.clone(), bare.clone()], &[]),
+            ocsp: (&engine.parts.ocsp, now_ms),
+        };
+        state::state_for(&engine.parts.store, of).unwrap().gpu_ocsp
+    };
+    engine.keep_answers(std::slice::from_ref(&bare), now_ms);
+    assert_eq!(found(&engine, now_ms), Vec::<ByteVec>::new());
+    engine.keep_answers(std::slice::from_ref(&device), now_ms);
+    let kept: Vec<Vec<u8>> = found(&engine, now_ms).into_iter().map(Vec::from).collect();
+    assert_eq!(kept, device.ocsp, "each once, though two devices ask");
+    assert_eq!(found(&engine, now_ms + 2 * 86_400_000), Vec::<ByteVec>::new(), "until they end");
+    // Of a chain under another root nothing is kept.
+    let (mut other, _clock, _other_dir) = self::engine(1);
+    other.parts.trust.device_roots = assay_gpu::device::Roots::nvidia();
+    other.keep_answers(std::slice::from_ref(&device), now_ms);
+    assert_eq!(found(&other, now_ms), Vec::<ByteVec>::new());
 }

@@ -21,9 +21,13 @@
 //! Both are rejected. But a software TPM says what it likes, a stranger's public counters too:
 //! whoever has the lower identity is rejected alone, or anybody could end anybody's session.
 //!
-//! A GPU's UUID is the node's word, so one in two live sessions is a warning on both.
+//! A GPU's UUID is the node's word, so one in two live sessions is a warning on both. So is a device that
+//! signed for two: that its maker certified it says which device it is, not which machine it is in. The
+//! identifier that a node's table has for a GPU is its word too, and is held against both kinds.
 
+use assay_appraisal::DeviceFacts;
 use assay_gpu::GpuIdentity;
+use assay_gpu::device::Pdi;
 use assay_ledger::enrolment::EnrolmentRecord;
 use assay_tpm::{Attest, KeyKind, Public};
 use assay_wire::Digest;
@@ -33,6 +37,23 @@ use crate::store::{Power, Running, StoreError};
 
 /// The most that `clock` less `time` may differ for it to be one TPM's, in ms.
 const CLOCK_TOLERANCE_MS: u64 = 5;
+
+/// What identifiers of certified devices begin with where they are kept beside UUIDs.
+const PDI: &str = "PDI-";
+
+/// The same for identifiers that only a node's table has.
+const SAID: &str = "SAID-PDI-";
+
+/// What UUIDs of a form that no library gives begin with.
+const UUID: &str = "UUID-";
+
+/// A UUID as it is kept: no node can pass off its word as what a certificate says.
+fn uuid(gpu: &GpuIdentity) -> String {
+    match gpu.uuid.starts_with("GPU-") {
+        true => gpu.uuid.clone(),
+        false => format!("{UUID}{}", gpu.uuid),
+    }
+}
 
 /// Which of two sessions on one TPM are rejected.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -168,13 +189,46 @@ impl Engine {
         gpus: &[GpuIdentity],
         now_ms: u64,
     ) -> Result<(), StoreError> {
-        let since_ms = now_ms.saturating_sub(self.parts.twins.live_s * 1000);
         for gpu in gpus.iter().filter(|gpu| !gpu.simulated) {
-            for other in self.parts.store.gpu_elsewhere(node, &gpu.uuid, since_ms)? {
-                let detail = format!("GPU {}", crate::text::plain(&gpu.uuid));
-                self.flag_both(node, &other, ("session.gpu-twin", "warning"), &detail, now_ms)?;
+            self.place(number, node, &uuid(gpu), now_ms)?;
+            if let Some(pdi) = gpu.pdi.map(Pdi) {
+                self.flag_elsewhere(node, &format!("{PDI}{pdi}"), now_ms)?;
+                self.place(number, node, &format!("{SAID}{pdi}"), now_ms)?;
             }
-            self.parts.store.insert_gpu(number, &gpu.uuid)?;
+        }
+        Ok(())
+    }
+
+    /// The same for devices that signed for this session, by what their certificates call them.
+    pub(super) fn place_devices(
+        &self,
+        number: i64,
+        node: &Digest,
+        devices: &[DeviceFacts],
+        now_ms: u64,
+    ) -> Result<(), StoreError> {
+        let signed = |device: &&DeviceFacts| {
+            let proof = [device.signature, device.chain, device.nonce];
+            !device.simulated && proof.iter().all(|check| *check == Some(true))
+        };
+        for pdi in devices.iter().filter(signed).filter_map(|device| device.pdi.as_ref()) {
+            self.flag_elsewhere(node, &format!("{SAID}{pdi}"), now_ms)?;
+            self.place(number, node, &format!("{PDI}{pdi}"), now_ms)?;
+        }
+        Ok(())
+    }
+
+    fn place(&self, number: i64, node: &Digest, name: &str, now_ms: u64) -> Result<(), StoreError> {
+        self.flag_elsewhere(node, name, now_ms)?;
+        self.parts.store.insert_gpu(number, name)
+    }
+
+    /// Flags this node and others where a GPU of this name is live.
+    fn flag_elsewhere(&self, node: &Digest, name: &str, now_ms: u64) -> Result<(), StoreError> {
+        let since_ms = now_ms.saturating_sub(self.parts.twins.live_s * 1000);
+        for other in self.parts.store.gpu_elsewhere(node, name, since_ms)? {
+            let detail = format!("GPU {}", crate::text::plain(name));
+            self.flag_both(node, &other, ("session.gpu-twin", "warning"), &detail, now_ms)?;
         }
         Ok(())
     }

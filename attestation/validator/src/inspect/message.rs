@@ -1,5 +1,7 @@
 //! Each kind of message as names and values.
 
+use assay_gpu::device::DeviceEvidence;
+use assay_gpu::rim::{Rim, RimRow};
 use assay_ledger::ByteVec;
 use assay_ledger::anchor::Anchor;
 use assay_ledger::beacon::Beacon;
@@ -35,6 +37,7 @@ pub(super) fn message(envelope: &Envelope) -> Result<Value, WireError> {
         Kind::OwnerTransfer => transfer(&envelope.message()?),
         Kind::Firmware => firmware(&envelope.message()?),
         Kind::Release => super::manifest::release_json(&envelope.message()?),
+        Kind::GpuRim => gpu_rim(&envelope.message()?),
     })
 }
 
@@ -68,6 +71,26 @@ fn firmware(table: &FirmwareTable) -> Value {
     };
     let sets: Vec<_> = table.sets.iter().map(set).collect();
     json!({ "issued": civil::format(table.issued_ms), "sets": sets })
+}
+
+fn gpu_rim(rim: &Rim) -> Value {
+    let row = |row: &RimRow| {
+        let values: Vec<_> = row.values.iter().map(|value| hex::encode(value.as_slice())).collect();
+        json!({ "index": row.index, "name": row.name, "values": values })
+    };
+    json!({
+        "id": rim.id(),
+        "kind": rim.kind.name(),
+        "product": rim.product,
+        "version": rim.version,
+        "tag": rim.tag,
+        "board": rim.board.as_ref().map(ToString::to_string),
+        "source": rim.source.to_string(),
+        "signer": rim.signer.to_string(),
+        "not_before": civil::format(u64::try_from(rim.not_before).unwrap_or_default().saturating_mul(1000)),
+        "not_after": civil::format(u64::try_from(rim.not_after).unwrap_or_default().saturating_mul(1000)),
+        "rows": rim.rows.iter().map(row).collect::<Vec<_>>(),
+    })
 }
 
 /// An envelope inside another; one that doesn't decode is shown as that.
@@ -138,6 +161,18 @@ fn evidence(evidence: &Evidence) -> Value {
             "ima": len(&evidence.logs.ima),
         },
         "enrolment": nested(&evidence.enrolment),
+        "devices": evidence.devices.as_deref().unwrap_or_default().iter().map(device).collect::<Vec<_>>(),
+    })
+}
+
+fn device(device: &DeviceEvidence) -> Value {
+    json!({
+        "gpu": device.gpu,
+        "architecture": device.architecture.word(),
+        "report_bytes": device.report.len(),
+        "certificates": device.chain.len(),
+        "ocsp_answers": device.ocsp.len(),
+        "simulated": device.simulated,
     })
 }
 

@@ -20,9 +20,9 @@ pub(super) struct Page {
 
 /// Rows under a heading; every row has as many cells as `columns`.
 #[derive(Debug)]
-pub(super) struct Table {
-    pub(super) columns: Vec<String>,
-    pub(super) rows: Vec<Vec<String>>,
+pub(crate) struct Table {
+    pub(crate) columns: Vec<String>,
+    pub(crate) rows: Vec<Vec<String>>,
 }
 
 impl Page {
@@ -65,11 +65,12 @@ impl Page {
 }
 
 impl Table {
-    pub(super) fn new(columns: &[&str]) -> Self {
+    pub(crate) fn new(columns: &[&str]) -> Self {
         Self { columns: columns.iter().map(|column| (*column).to_owned()).collect(), rows: Vec::new() }
     }
 
-    fn render(&self, out: &mut String, colour: bool) {
+    /// An empty line, the heading, the rows.
+    pub(crate) fn render(&self, out: &mut String, colour: bool) {
         out.push('\n');
         let widths: Vec<usize> = (0..self.columns.len()).map(|column| self.width(column)).collect();
         let heading = line(&self.columns, &widths);

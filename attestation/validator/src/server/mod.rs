@@ -39,6 +39,7 @@ use crate::beacon::{BeaconSource, OsBeacons};
 use crate::config::{Config, Home, Limits};
 use crate::engine::{self, Clock, Handle, Parts};
 use crate::error::{Error, read_text};
+use crate::ocsp::Cache;
 use crate::store::Store;
 use crate::{civil, tls, trusted};
 
@@ -83,6 +84,8 @@ impl Service {
         let (ak_change_ms, twins) = (config.limits.ak_change_s * 1000, config.twins);
         let policy_text = policy_text(home, &trust.policy)?;
         let parts = Parts {
+            rims: trusted::home_rims(&trust, home)?,
+            ocsp: Cache::open(&home.ocsp())?,
             trust,
             policy,
             key,

@@ -111,6 +111,7 @@ fn opening(body: &[u8]) -> Result<Request, Refused> {
         further: evidence.further,
         time: evidence.time.attest,
         pcr0,
+        devices: evidence.devices.unwrap_or_default(),
     })))
 }
 

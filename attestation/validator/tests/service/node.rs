@@ -143,6 +143,7 @@ impl Node {
             logs: BootLogs::default(),
             further: vec![],
             ima: None,
+            devices: None,
         };
         Envelope::seal(Kind::Evidence, id, &evidence, &self.key, &self.network)
     }

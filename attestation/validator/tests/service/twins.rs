@@ -212,6 +212,7 @@ fn gpu(simulated: bool) -> GpuIdentity {
         pdi: None,
         power_limit_mw: None,
         board_part_number: None,
+        inforom: None,
     }
 }
 

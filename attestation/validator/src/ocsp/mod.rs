@@ -1,0 +1,132 @@
+//! `ocsp`: whether certificates of devices, and of those who sign reference values, were taken back.
+//!
+//! Purpose: writes requests that an operator sends with any HTTP client, judges what comes back, and keeps
+//! good answers until they end ([`Cache`]), so that whoever verifies needs no network. What an answer is
+//! worth is decided by `assay-x509` and `assay-gpu`; here are files.
+//!
+//! Trust boundary: answers are hostile wherever they come from, the cache's folder included: each is judged
+//! again whenever it is used. Nothing here opens a connection.
+
+mod cache;
+mod command;
+mod request;
+mod subject;
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use assay_gpu::device::{
+    Asking, ChainKind, DeviceChain, DeviceEvidence, HoldPolicy, MAX_JUDGED, Revocation, Roots, crowded,
+    judge_revocation,
+};
+use assay_x509::{Certificate, OcspResponse, Seconds};
+
+pub use cache::{Cache, Kept};
+pub(crate) use command::{Command, run};
+pub use request::{Request, nonces, requests};
+pub use subject::{Subject, SubjectError};
+
+use crate::error::{Error, read_up_to};
+
+/// The most answers of strangers that are looked at for keeping, each once for every certificate of its chain.
+const MAX_BROUGHT: usize = 64;
+
+/// Reads answers, DER, as `--ocsp FILE...` names them.
+///
+/// # Errors
+/// [`Error::ReadFile`], [`Error::FileTooLarge`].
+pub fn load(files: &[PathBuf]) -> Result<Vec<Vec<u8>>, Error> {
+    files.iter().map(|file| read_up_to(file, OcspResponse::MAX)).collect()
+}
+
+/// Judges answers about a chain, which has been judged itself. What is good is kept in the cache; what is kept
+/// there comes first, unless nonces were asked with: then only answers to these requests count.
+///
+/// # Errors
+/// [`Error::TooManyAnswers`] about one certificate, and those of the cache.
+pub fn judge(
+    kind: ChainKind,
+    chain: &[Certificate],
+    answers: &[Vec<u8>],
+    asking: &Asking<'_>,
+    cache: Option<&Cache>,
+) -> Result<Revocation, Error> {
+    let mut all = Vec::new();
+    if let Some(cache) = cache {
+        cache.keep(kind, chain, answers, asking)?;
+        if asking.nonces.is_empty() {
+            all = cache.answers(kind, chain, asking.terms.at)?;
+        }
+    }
+    all.extend(answers.iter().cloned());
+    bounded(kind, chain, &all)?;
+    Ok(judge_revocation(kind, chain, &all, asking))
+}
+
+/// Refuses more answers of the verifier's own about one certificate than would be judged.
+fn bounded(kind: ChainKind, chain: &[Certificate], answers: &[Vec<u8>]) -> Result<(), Error> {
+    match crowded(kind, chain, answers) {
+        Some(position) => Err(Error::TooManyAnswers { position, limit: MAX_JUDGED }),
+        None => Ok(()),
+    }
+}
+
+/// Adds answers to a device's evidence: those that are kept and those at hand come before those that the evidence
+/// brought along. If the device's chain holds, what is good among all of them is kept.
+///
+/// # Errors
+/// [`Error::TooManyAnswers`] at hand and kept about one certificate, and those of the cache.
+pub fn attach(
+    evidence: &mut DeviceEvidence,
+    at_hand: &[Vec<u8>],
+    cache: Option<&Cache>,
+    (roots, at): (&Roots, Seconds),
+) -> Result<(), Error> {
+    let (kind, proven) = (ChainKind::Device, proven(evidence, (roots, at)));
+    let chain = proven.as_ref().map(DeviceChain::certificates).unwrap_or_default();
+    let mut own = Vec::new();
+    if let Some(cache) = cache {
+        let asking = Asking::stapled(at, HoldPolicy::default());
+        cache.keep(kind, chain, at_hand, &asking)?;
+        cache.keep(kind, chain, &distinct(&evidence.ocsp, &mut BTreeSet::new()), &asking)?;
+        own = cache.answers(kind, chain, at)?;
+    }
+    own.extend(at_hand.iter().cloned());
+    bounded(kind, chain, &own)?;
+    evidence.ocsp.splice(..0, own);
+    Ok(())
+}
+
+/// Keeps what is good among the answers that devices brought along whose chains hold: of all of them the first 64
+/// different ones are looked at, a machine of eight GPUs and four switches having half as many. Gives how many are new.
+///
+/// # Errors
+/// Those of the cache.
+pub fn keep_brought(
+    devices: &[DeviceEvidence],
+    cache: &Cache,
+    (roots, at): (&Roots, Seconds),
+) -> Result<usize, Error> {
+    let asking = Asking::stapled(at, HoldPolicy::default());
+    let (mut seen, mut new) = (BTreeSet::new(), 0);
+    for device in devices.iter().filter(|device| !device.ocsp.is_empty()) {
+        if seen.len() >= MAX_BROUGHT {
+            break;
+        }
+        let Some(chain) = proven(device, (roots, at)) else { continue };
+        let answers = distinct(&device.ocsp, &mut seen);
+        new += cache.keep(ChainKind::Device, chain.certificates(), &answers, &asking)?;
+    }
+    Ok(new)
+}
+
+/// Those of the answers that were not seen before, while fewer than the most were.
+fn distinct<'a>(answers: &'a [Vec<u8>], seen: &mut BTreeSet<&'a [u8]>) -> Vec<Vec<u8>> {
+    let new = answers.iter().filter(|answer| seen.len() < MAX_BROUGHT && seen.insert(answer.as_slice()));
+    new.cloned().collect()
+}
+
+/// The evidence's chain, if it holds.
+fn proven(evidence: &DeviceEvidence, (roots, at): (&Roots, Seconds)) -> Option<DeviceChain> {
+    DeviceChain::from_der(&evidence.chain).ok().filter(|chain| chain.judge(roots, at).is_ok())
+}

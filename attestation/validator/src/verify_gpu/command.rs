@@ -1,0 +1,168 @@
+//! The command: its arguments, the files they name, and what is printed.
+
+use std::error::Error as StdError;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+use assay_gpu::bundle::MAX_BUNDLE;
+use assay_gpu::device::{Architecture, Roots};
+use assay_gpu::rim::Rim;
+use assay_x509::Seconds;
+use clap::{Args, ValueEnum};
+use serde_json::json;
+
+use super::{Asked, Entry, InputError, Judged, MAX_CHAIN, MAX_OCSP, MAX_REPORT, bundle, judge, pair};
+use crate::cli::{self, print_json};
+use crate::error::{Error, chain, read_up_to};
+use crate::ocsp::{Cache, attach};
+use crate::rim::{Refused, load_dir};
+use crate::{text, trusted};
+
+/// Arguments of `verify-gpu`.
+#[derive(Debug, Args)]
+#[command(
+    override_usage = "assay-validator verify-gpu [OPTIONS] --report <FILE> --chain <FILE>\n       \
+                      assay-validator verify-gpu [OPTIONS] --bundle <FILE>",
+    after_help = "Exit codes: 0 every device's signature and chain hold and no check failed; 1 otherwise, or bytes \
+                  could not be decoded; 2 wrong arguments; 3 a file could not be read."
+)]
+pub(crate) struct VerifyGpuArgs {
+    /// One device's report: SPDM request, response and signature, hexadecimal or as they are.
+    #[arg(long, value_name = "FILE", requires = "chain", required_unless_present = "bundle")]
+    report: Option<PathBuf>,
+    /// Its certificates in PEM, leaf first.
+    #[arg(long, value_name = "FILE", requires = "report")]
+    chain: Option<PathBuf>,
+    /// Several devices: a JSON array of {arch, nonce, evidence, certificate}.
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["report", "chain", "arch"])]
+    bundle: Option<PathBuf>,
+    /// The nonce that every report must answer, 64 hexadecimal digits.
+    #[arg(long, value_name = "HEX")]
+    nonce: Option<String>,
+    /// The time to check at, instead of now (RFC 3339).
+    #[arg(long)]
+    time: Option<String>,
+    /// Reference values: a folder of NVIDIA's signed files, or of reduced forms (with --trust).
+    #[arg(long, value_name = "DIR")]
+    rims: Option<PathBuf>,
+    /// An OCSP response, DER, for certificates of these devices. May be given several times.
+    #[arg(long, value_name = "FILE", num_args = 1..)]
+    ocsp: Vec<PathBuf>,
+    /// Keep good OCSP responses in this folder and use those that are kept until they end.
+    #[arg(long, value_name = "DIR")]
+    cache: Option<PathBuf>,
+    /// Whose reduced reference values count: those of the validators in this trust file.
+    #[arg(long, value_name = "FILE", requires = "rims")]
+    trust: Option<PathBuf>,
+    /// What the report is of, instead of what its certificates say.
+    #[arg(long)]
+    arch: Option<Arch>,
+    /// Print JSON.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Architectures by the words of the command line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Arch {
+    Hopper,
+    Blackwell,
+    Ls10,
+}
+
+impl From<Arch> for Architecture {
+    fn from(arch: Arch) -> Self {
+        match arch {
+            Arch::Hopper => Self::Hopper,
+            Arch::Blackwell => Self::Blackwell,
+            Arch::Ls10 => Self::Ls10,
+        }
+    }
+}
+
+/// Runs the command; `false` when a check failed or bytes could not be decoded.
+pub(crate) fn run(args: &VerifyGpuArgs) -> Result<bool, Error> {
+    match judged(args) {
+        Ok(Ok((judged, at_ms))) => show(args, &judged, at_ms),
+        Ok(Err((file, error))) => undecodable(args, &file, error.as_ref()),
+        // More than any of its kind may have is as good as undecodable.
+        Err(Error::FileTooLarge { path, limit }) => undecodable(args, &path, &InputError::TooLong { limit }),
+        Err(error) => Err(error),
+    }
+}
+
+/// Bytes that are not what they should be, and the file that they are from.
+type Undecodable = (PathBuf, Box<dyn StdError>);
+
+fn judged(args: &VerifyGpuArgs) -> Result<Result<(Judged, u64), Undecodable>, Error> {
+    let nonce = args.nonce.as_deref().map(nonce).transpose()?;
+    let at_ms = cli::time(args.time.as_deref())?;
+    let roots = Roots::nvidia();
+    let (rims, refused) = rims(args, &roots)?;
+    let mut entries = match entries(args)? {
+        Ok(entries) => entries,
+        Err(undecodable) => return Ok(Err(undecodable)),
+    };
+    let ocsp = args.ocsp.iter().map(|path| read_up_to(path, MAX_OCSP)).collect::<Result<Vec<_>, _>>()?;
+    let cache = args.cache.as_deref().map(Cache::open).transpose()?;
+    let at = Seconds::try_from(at_ms / 1000).unwrap_or(Seconds::MAX);
+    for entry in &mut entries {
+        attach(&mut entry.evidence, &ocsp, cache.as_ref(), (&roots, at))?;
+    }
+    let mut judged = judge(entries, &Asked { nonce, at, roots: &roots, rims: &rims });
+    judged.refused = refused;
+    Ok(Ok((judged, at_ms)))
+}
+
+fn entries(args: &VerifyGpuArgs) -> Result<Result<Vec<Entry>, Undecodable>, Error> {
+    match (&args.bundle, &args.report, &args.chain) {
+        (Some(file), ..) => {
+            let entries = bundle(&read_up_to(file, MAX_BUNDLE)?);
+            Ok(entries.map_err(|error| (file.clone(), error.into())))
+        }
+        (None, Some(report), Some(certificates)) => {
+            let bytes = (read_up_to(report, MAX_REPORT)?, read_up_to(certificates, MAX_CHAIN)?);
+            let entry = pair(&bytes.0, &bytes.1, args.arch.map(Architecture::from));
+            Ok(entry.map(|entry| vec![entry]).map_err(|error| {
+                let file = if error.is_of_chain() { certificates } else { report };
+                (file.clone(), error.into())
+            }))
+        }
+        _ => Err(Error::Argument("a report and its chain, or a bundle".to_owned())),
+    }
+}
+
+/// Reference values of the folder that count, and the files that don't.
+fn rims(args: &VerifyGpuArgs, roots: &Roots) -> Result<(Vec<Rim>, Vec<Refused>), Error> {
+    let trust = args.trust.as_deref().map(trusted::trust).transpose()?;
+    match &args.rims {
+        Some(dir) => load_dir(dir, roots.rim(), trust.as_ref()),
+        None => Ok((Vec::new(), Vec::new())),
+    }
+}
+
+fn nonce(text: &str) -> Result<[u8; 32], Error> {
+    let bytes = hex::decode(text).ok().and_then(|bytes| bytes.try_into().ok());
+    bytes.ok_or_else(|| Error::Argument("--nonce: not 64 hexadecimal digits".to_owned()))
+}
+
+fn show(args: &VerifyGpuArgs, judged: &Judged, at_ms: u64) -> Result<bool, Error> {
+    match args.json {
+        true => print_json(&judged.json())?,
+        false => {
+            let file = args.bundle.as_ref().or(args.report.as_ref());
+            let file = file.map(|file| file.display().to_string()).unwrap_or_default();
+            let page = judged.page(&file, at_ms, text::colour());
+            io::stdout().lock().write_all(page.as_bytes()).map_err(Error::Output)?;
+        }
+    }
+    Ok(judged.is_good())
+}
+
+/// One line on standard error; with `--json` also an object without devices, so that readers of JSON get some.
+fn undecodable(args: &VerifyGpuArgs, file: &Path, error: &dyn StdError) -> Result<bool, Error> {
+    if args.json {
+        print_json(&json!({ "schema": 1, "devices": [], "error": text::plain(&chain(error)) }))?;
+    }
+    cli::undecodable(file, error)
+}
