@@ -1,11 +1,12 @@
 //! `make bench`: figures with their limits or rivals, each pair from one run.
 //!
 //! Nothing is asserted: a slow machine is not a defect. Last figures: `RESULTS.md`.
-//! `--evidence`, `--sandbox` and `--processes` measure one part each; `--quick` is `--evidence`
+//! `--evidence`, `--gpu`, `--sandbox` and `--processes` measure one part each; `--quick` is `--evidence`
 //! without the wasm module.
 
 mod beats;
 mod evidence;
+mod gpu;
 mod ima;
 mod latency;
 mod overhead;
@@ -38,6 +39,9 @@ fn measure(is_asked: impl Fn(&str) -> bool) -> Result<(), Box<dyn Error>> {
     }
     if is_asked("--evidence") {
         wasm::size()?;
+    }
+    if is_asked("--gpu") {
+        gpu::verification()?;
     }
     if is_asked("--sandbox") {
         let jailer = assay_sandbox::sandbox::find_jailer()?;

@@ -24,12 +24,15 @@ mod appraisal;
 mod boot;
 mod certificates;
 mod cpu;
+mod device;
 mod enrolment;
 mod files;
 mod images;
 mod job;
 mod mutate;
+mod ocsp;
 mod references;
+mod rim;
 mod seeds;
 mod tpm;
 mod wire;
@@ -39,12 +42,15 @@ pub use appraisal::{Arrival, claim, evidence};
 pub use boot::{eventlog, ima, uefi, userspace_log};
 pub use certificates::{certificate, platform_certificate};
 pub use cpu::thread_time;
+pub use device::{bundle, chain, opaque, report};
 pub use enrolment::enrolment;
 pub use files::{policy, state, trust};
 pub use images::{image, layer, registry_ref};
 pub use job::{job, plan};
 pub use mutate::mutations;
+pub use ocsp::ocsp;
 pub use references::{corim, release};
+pub use rim::rim;
 pub use seeds::{corpus_dir, data, seeds};
 pub use tpm::attest;
 pub use wire::{MESSAGES, envelope, message};
@@ -56,7 +62,9 @@ pub type Target = fn(&[u8]);
 /// Every target by name.
 pub const TARGETS: &[(&str, Target)] = &[
     ("attest", attest),
+    ("bundle", bundle),
     ("certificate", certificate),
+    ("chain", chain),
     ("claim", claim),
     ("corim", corim),
     ("enrolment", enrolment),
@@ -68,11 +76,15 @@ pub const TARGETS: &[(&str, Target)] = &[
     ("job", job),
     ("layer", layer),
     ("message", message),
+    ("ocsp", ocsp),
+    ("opaque", opaque),
     ("plan", plan),
     ("platform_certificate", platform_certificate),
     ("policy", policy),
     ("registry_ref", registry_ref),
     ("release", release),
+    ("report", report),
+    ("rim", rim),
     ("state", state),
     ("trust", trust),
     ("uefi", uefi),

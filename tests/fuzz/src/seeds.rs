@@ -100,7 +100,9 @@ fn made(target: &str, world: &World) -> Vec<Vec<u8>> {
         "image" => images(),
         "layer" => layers(),
         "message" => messages(world),
+        "ocsp" => crate::ocsp::answers().to_vec(),
         "registry_ref" => references(),
+        "rim" => crate::rim::seeds(),
         "release" => vec![cbor::to_vec(&release())],
         "corim" => release().to_corim().into_iter().collect(),
         "state" => vec![State::default().to_cbor(), state().to_cbor()],
@@ -111,6 +113,7 @@ fn made(target: &str, world: &World) -> Vec<Vec<u8>> {
         }
         "trust" => vec![world.trust.to_toml().into_bytes()],
         "uefi" => event_data(&firmware(world)),
+        "report" | "opaque" | "chain" | "bundle" => crate::device::seeds(target),
         _ => vec![],
     }
 }
@@ -261,6 +264,8 @@ fn state() -> State {
         revocations: [(digest, RevocationList { number: 1, issued_ms: 1, entries: vec![] })].into(),
         firmware: [(digest, 3)].into(),
         approved_firmware: [(digest, digest)].into(),
+        gpu_rims: vec![],
+        gpu_ocsp: vec![vec![0x30, 0].into()],
     }
 }
 
@@ -275,9 +280,23 @@ fn event_data(log: &[u8]) -> Vec<Vec<u8>> {
 
 /// Files of the data folder's `attestation`, by path; `None` where there is no such folder.
 pub fn data() -> Option<Vec<(PathBuf, Vec<u8>)>> {
-    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
-    let folder = env::var_os("ASSAY_DATA").map_or_else(default, PathBuf::from).join("attestation");
+    let folder = data_folder().join("attestation");
     folder.is_dir().then(|| files(&folder))
+}
+
+/// Evidence files of the data folder's `gpu`, by path.
+pub(crate) fn device_files() -> Vec<(PathBuf, Vec<u8>)> {
+    files(&data_folder().join("gpu/evidence"))
+}
+
+/// RIM documents of the data folder's `gpu`, by path.
+pub(crate) fn rim_files() -> Vec<(PathBuf, Vec<u8>)> {
+    files(&data_folder().join("gpu/rims"))
+}
+
+fn data_folder() -> PathBuf {
+    let default = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data");
+    env::var_os("ASSAY_DATA").map_or_else(default, PathBuf::from)
 }
 
 /// Files below a folder in the order of their paths.

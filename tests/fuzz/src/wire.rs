@@ -1,6 +1,7 @@
 //! Our own encoding: envelopes and every message.
 
 use assay_boot::Release;
+use assay_gpu::rim::Rim;
 use assay_ledger::anchor::Anchor;
 use assay_ledger::beacon::Beacon;
 use assay_ledger::beat::Beat;
@@ -23,7 +24,7 @@ type Reader = fn(&[u8]);
 
 /// Every message, in the order of [`message`]'s first byte: with the kind of envelope that carries it,
 /// if one does.
-pub const MESSAGES: [(&str, Option<Kind>, Reader); 22] = [
+pub const MESSAGES: [(&str, Option<Kind>, Reader); 23] = [
     ("enrolment record", Some(Kind::Enrolment), one::<EnrolmentRecord>),
     ("evidence", Some(Kind::Evidence), one::<Evidence>),
     ("beat", Some(Kind::Beat), one::<Beat>),
@@ -38,6 +39,7 @@ pub const MESSAGES: [(&str, Option<Kind>, Reader); 22] = [
     ("owner transfer", Some(Kind::OwnerTransfer), one::<OwnerTransfer>),
     ("firmware", Some(Kind::Firmware), one::<FirmwareTable>),
     ("release", Some(Kind::Release), one::<Release>),
+    ("gpu rim", Some(Kind::GpuRim), one::<Rim>),
     ("enrol request", None, one::<EnrolRequest>),
     ("enrol challenge", None, one::<EnrolChallenge>),
     ("enrol answer", None, one::<EnrolAnswer>),

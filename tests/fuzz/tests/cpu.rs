@@ -2,13 +2,15 @@
 //! of CPU: data files in every role, mutations, kept seeds, and inputs as large as the limits allow.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use assay_appraisal::check_request;
 use assay_boot::{EV_IPL, HashAlg, MAX_BANKS, MAX_EVENT_BYTES, MAX_EVENTS, MAX_LOG_BYTES};
 use assay_fuzz::{Arrival, data, mutations, seeds, thread_time, world};
+use assay_gpu::device::{Architecture, DeviceChain, DeviceEvidence, Report};
 use assay_ledger::enrolment::EnrolRequest;
-use assay_ledger::session::Evidence;
+use assay_ledger::session::{Evidence, MAX_DEVICES};
 use assay_wire::{cbor, limits};
 
 /// CPU time that one input may cost.
@@ -161,7 +163,37 @@ fn crowded() -> Vec<Evidence> {
     let mut gpus = honest.clone();
     gpus.session.gpus = honest.session.gpus.iter().cloned().cycle().take(limits::ITEMS / 32).collect();
     many.push(gpus);
+    // One device's evidence, as good as a stranger can have it, as often as is read.
+    let chain = vec![vec![0x30; limits::CERTIFICATE]; 8];
+    let (architecture, report) = (Architecture::Ls10, vec![0x11; Report::MAX]);
+    let device =
+        DeviceEvidence { gpu: None, architecture, report, ocsp: chain.clone(), chain, simulated: false };
+    let devices = vec![device; MAX_DEVICES / 8];
+    many.push(Evidence { devices: Some(devices), ..honest.clone() });
+    let recorded = recorded().unwrap_or_default();
+    let devices = recorded.iter().cloned().cycle().take(MAX_DEVICES * recorded.len().min(1)).collect();
+    many.push(Evidence { devices: Some(devices), ..honest.clone() });
     many
+}
+
+/// Evidence of a real switch, which has no place in a session's table.
+fn recorded() -> Option<Vec<DeviceEvidence>> {
+    let data = std::env::var_os("ASSAY_DATA")
+        .map_or_else(|| Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"), PathBuf::from);
+    let folder = data.join("gpu");
+    let read = |path: &str| std::fs::read_to_string(folder.join(path)).ok();
+    let cases: serde_json::Value = serde_json::from_str(&read("cases.json")?).unwrap();
+    let switch =
+        |case: &&serde_json::Value| case["arch"] == Architecture::Ls10.word() && case["report"].is_string();
+    let load = |case: &serde_json::Value| DeviceEvidence {
+        gpu: None,
+        architecture: Architecture::Ls10,
+        report: hex::decode(read(case["report"].as_str().unwrap()).unwrap().trim()).unwrap(),
+        chain: DeviceChain::from_pem(&read(case["chain"].as_str().unwrap()).unwrap()).unwrap().der(),
+        ocsp: vec![],
+        simulated: false,
+    };
+    Some(cases["cases"].as_array().unwrap().iter().filter(switch).map(load).collect())
 }
 
 #[test]

@@ -1,7 +1,8 @@
 //! Judges a folder of test data by what the folder itself expects.
 //!
 //! The folder's form is in its README: `expected.json` for logs, `cases.json` and `swtpm/` for
-//! attestations, rows of `MANIFEST.md` for the rest. Nothing here names a file or a value of one
+//! attestations, rows of `MANIFEST.md` for the rest; or a `cases.json` of GPU reports, reference values,
+//! comparisons and bundles. Nothing here names a file or a value of one
 //! folder, so that another folder of the same form is judged by the same rules. What no rule covers
 //! is said to be not judged, and counted.
 //!
@@ -18,6 +19,7 @@ mod corim;
 mod folder;
 mod forged;
 mod golden;
+mod gpu;
 mod ima;
 mod logs;
 mod manifest;
@@ -59,6 +61,9 @@ pub const FAMILIES: &[Family] = &[
     Family { name: "signatures", judge: forged::judge },
 ];
 
+/// The family of a folder of GPU evidence; none of [`FAMILIES`] reads such a folder.
+pub const GPU: Family = Family { name: "gpu", judge: gpu::judge };
+
 /// Judges the families whose names `wanted` keeps; with all of them, also lists what none covers.
 ///
 /// # Errors
@@ -68,7 +73,8 @@ pub fn judge(root: &Path, wanted: impl Fn(&str) -> bool) -> io::Result<Sheet> {
     let manifest = Manifest::read(&folder);
     let mut sheet = Sheet::default();
     let mut all = true;
-    for family in FAMILIES {
+    let families = if gpu::recognises(&folder) { std::slice::from_ref(&GPU) } else { FAMILIES };
+    for family in families {
         match wanted(family.name) {
             true => (family.judge)(&folder, &manifest, &mut sheet),
             false => all = false,

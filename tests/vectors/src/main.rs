@@ -1,4 +1,4 @@
-//! `assay-vectors [FOLDER]`: one line per check of a folder of test data, exit code 1 on a difference.
+//! `assay-vectors [FOLDER...]`: one line per check of a folder of test data, exit code 1 on a difference.
 
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
@@ -7,20 +7,35 @@ use std::process::ExitCode;
 use assay_vectors::{Outcome, Sheet, judge};
 
 fn main() -> ExitCode {
-    let folder = std::env::args_os().nth(1).map_or_else(default_folder, PathBuf::from);
-    match run(&folder) {
-        Ok(sheet) => ExitCode::from(u8::from(sheet.count(Outcome::Differs) > 0)),
-        Err(error) => {
-            let _ = writeln!(io::stderr(), "assay-vectors: {}: {error}", folder.display());
-            ExitCode::from(3)
+    let named: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    let folders = if named.is_empty() { default_folders() } else { named };
+    let mut differs = false;
+    for folder in &folders {
+        match run(folder) {
+            Ok(sheet) => differs |= sheet.count(Outcome::Differs) > 0,
+            Err(error) => {
+                let _ = writeln!(io::stderr(), "assay-vectors: {}: {error}", folder.display());
+                return ExitCode::from(3);
+            }
         }
     }
+    ExitCode::from(u8::from(differs))
 }
 
-/// The `attestation` folder of ASSAY_DATA, or of the data beside the repository.
-fn default_folder() -> PathBuf {
+/// `attestation` and `gpu` of ASSAY_DATA, or of the data beside the repository; one that is not there is
+/// skipped, unless it is both.
+fn default_folders() -> Vec<PathBuf> {
     let beside = || PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data"));
-    std::env::var_os("ASSAY_DATA").map_or_else(beside, PathBuf::from).join("attestation")
+    let root = std::env::var_os("ASSAY_DATA").map_or_else(beside, PathBuf::from);
+    let all = ["attestation", "gpu"].map(|folder| root.join(folder));
+    let there: Vec<PathBuf> = all.iter().filter(|folder| folder.is_dir()).cloned().collect();
+    if there.is_empty() {
+        return all.into();
+    }
+    for folder in all.iter().filter(|folder| !there.contains(folder)) {
+        println!("SKIPPED: no folder {}", folder.display());
+    }
+    there
 }
 
 fn run(folder: &Path) -> io::Result<Sheet> {

@@ -7,9 +7,13 @@ use assay_vectors::{FAMILIES, Outcome, Sheet, judge};
 
 /// The `attestation` folder of the test data, or `None` after a SKIPPED line.
 fn folder() -> Option<PathBuf> {
+    data("attestation")
+}
+
+fn data(folder: &str) -> Option<PathBuf> {
     let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data");
     let root = std::env::var_os("ASSAY_DATA").map_or_else(|| PathBuf::from(default), PathBuf::from);
-    let folder = root.join("attestation");
+    let folder = root.join(folder);
     if folder.is_dir() {
         return Some(folder);
     }
@@ -82,6 +86,14 @@ fn protobuf_attestations() {
 #[test]
 fn files_of_tpm_tools() {
     family("tools-files");
+}
+
+#[test]
+fn device_evidence() {
+    let Some(folder) = data("gpu") else { return };
+    let sheet = judge(&folder, |family| family == "gpu").unwrap();
+    assert_good(&sheet);
+    assert!(sheet.count(Outcome::Same) > 0, "{}", sheet.summary());
 }
 
 /// The lines are the same whichever back end the workspace was built with: they are kept here.
