@@ -146,26 +146,14 @@ mod tests {
 
     #[test]
     fn reference_values_of_the_folder_are_those_that_trusted_validators_signed() {
-        use assay_gpu::rim::{RIM_NETWORK, RimKind, RimRow, SignerProof};
+        use assay_gpu::rim::RIM_NETWORK;
         use assay_wire::{Envelope, Kind, Network};
         let dir = tempfile::tempdir().unwrap();
         let home = Home::new(dir.path().join("v"));
         crate::init::init(home.dir(), &crate::init::Options::default()).unwrap();
         let (trust, own) = (trust(&home.trust()).unwrap(), signing_key(&home.key()).unwrap());
         assert_eq!(home_rims(&trust, &home).unwrap(), []);
-        let rim = Rim {
-            kind: RimKind::Driver,
-            product: "GH100".into(),
-            version: "590.12".into(),
-            tag: "t".into(),
-            board: None,
-            rows: vec![RimRow { index: 7, name: "m".into(), values: vec![[1; 48].into()] }],
-            source: Digest([1; 32]),
-            signer: Digest([2; 32]),
-            not_before: 0,
-            not_after: 1,
-            proof: SignerProof::default(),
-        };
+        let rim = crate::rim::made_up("590.12");
         let write = |name: &str, key: &SigningKey| {
             let id = key.verifying_key().validator_id();
             let bytes = Envelope::seal(Kind::GpuRim, id, &rim, key, &Network::new(RIM_NETWORK));

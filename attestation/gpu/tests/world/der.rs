@@ -1,10 +1,10 @@
-//! DER, names and certificates.
+//! What stands in certificates of devices, and the certificates.
 
 use p384::ecdsa::signature::Signer as _;
 use p384::ecdsa::{DerSignature, SigningKey};
 
-pub const BASIC: &str = "2.5.29.19";
-pub const USAGE: &str = "2.5.29.15";
+use super::elements::*;
+
 pub const COMPOSITE_ID: &str = "2.23.133.5.4.1";
 pub const TCB_INFO: &str = "2.23.133.5.4.1.1";
 pub const SHA384: &str = "2.16.840.1.101.3.4.2.2";
@@ -13,21 +13,6 @@ pub const ECDSA_SHA384: &str = "1.2.840.10045.4.3.3";
 pub const ECDSA_SHA256: &str = "1.2.840.10045.4.3.2";
 pub const SECP384R1: &str = "1.3.132.0.34";
 
-/// One element.
-pub fn tlv(tag: u8, content: &[u8]) -> Vec<u8> {
-    let len = content.len();
-    let header = match len {
-        0..=0x7f => vec![tag, u8::try_from(len).unwrap()],
-        0x80..=0xff => vec![tag, 0x81, u8::try_from(len).unwrap()],
-        _ => [&[tag, 0x82][..], &u16::try_from(len).unwrap().to_be_bytes()].concat(),
-    };
-    [&header, content].concat()
-}
-
-pub fn seq(parts: &[&[u8]]) -> Vec<u8> {
-    tlv(0x30, &parts.concat())
-}
-
 /// A positive INTEGER.
 pub fn unsigned(bytes: &[u8]) -> Vec<u8> {
     let zeros = bytes.iter().take_while(|byte| **byte == 0).count().min(bytes.len() - 1);
@@ -35,37 +20,8 @@ pub fn unsigned(bytes: &[u8]) -> Vec<u8> {
     tlv(2, &[sign, &bytes[zeros..]].concat())
 }
 
-pub fn oid(dotted: &str) -> Vec<u8> {
-    tlv(6, const_oid::ObjectIdentifier::new_unwrap(dotted).as_bytes())
-}
-
-pub fn name(attributes: &[(&str, &str)]) -> Vec<u8> {
-    let part = |(kind, text): &(&str, &str)| tlv(0x31, &seq(&[&oid(kind), &tlv(0x0c, text.as_bytes())]));
-    tlv(0x30, &attributes.iter().map(part).collect::<Vec<_>>().concat())
-}
-
-pub fn common(text: &str) -> Vec<u8> {
-    name(&[("2.5.4.3", text)])
-}
-
 pub fn device_name(serial: &str, model: &str) -> Vec<u8> {
     name(&[("2.5.4.5", serial), ("2.5.4.3", model)])
-}
-
-pub fn extension(kind: &str, critical: bool, value: &[u8]) -> Vec<u8> {
-    let critical = if critical { tlv(1, &[0xff]) } else { vec![] };
-    seq(&[&oid(kind), &critical, &tlv(4, value)])
-}
-
-/// keyUsage with one bit, counted as RFC 5280 does.
-pub fn usage(bit: u8) -> Vec<u8> {
-    extension(USAGE, true, &tlv(3, &[7 - bit, 0x80 >> bit]))
-}
-
-pub fn basic(ca: bool, path_len: Option<u8>) -> Vec<u8> {
-    let ca = if ca { tlv(1, &[0xff]) } else { vec![] };
-    let path_len = path_len.map(|n| tlv(2, &[n])).unwrap_or_default();
-    extension(BASIC, true, &seq(&[&ca, &path_len]))
 }
 
 pub fn spki(key: &SigningKey, curve: &str) -> Vec<u8> {

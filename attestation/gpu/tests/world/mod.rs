@@ -11,12 +11,17 @@
 )]
 
 mod der;
+// A test that takes the x509 world as well has these elements twice.
+#[allow(clippy::duplicate_mod)]
+#[path = "../../../x509/tests/world/der.rs"]
+mod elements;
 mod report;
 
 use std::path::{Path, PathBuf};
 
 use assay_gpu::device::{Architecture, DeviceEvidence, Expectation, HoldPolicy, Judgement, Roots, verify};
 pub use der::*;
+pub use elements::*;
 use p384::ecdsa::SigningKey;
 pub use report::*;
 

@@ -8,7 +8,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use assay_appraisal::DeviceFacts;
 use assay_gpu::GpuIdentity;
 use assay_gpu::device::{Architecture, Report};
-use assay_gpu::rim::{RimKind, RimRow, SignerProof};
 use assay_ledger::anchor::{AnchorContext, TpmInstant};
 use assay_ledger::protocol::{ChallengeRequest, SessionChallenge};
 use assay_ledger::session::PcrValue;
@@ -266,20 +265,7 @@ fn a_state_has_the_reference_values_that_a_report_asks_for_and_no_others() {
         return;
     };
     let driver = Report::parse(&device.report).unwrap().facts().driver.clone().unwrap();
-    let rim = |version: &str| Rim {
-        kind: RimKind::Driver,
-        product: "GH100".into(),
-        version: version.into(),
-        tag: "t".into(),
-        board: None,
-        rows: vec![RimRow { index: 7, name: "m".into(), values: vec![[1; 48].into()] }],
-        source: Digest([1; 32]),
-        signer: Digest([2; 32]),
-        not_before: 0,
-        not_after: 1,
-        proof: SignerProof::default(),
-    };
-    let rims = [rim(&driver), rim("1.2.3")];
+    let rims = [crate::rim::made_up(&driver), crate::rim::made_up("1.2.3")];
     let (engine, _clock, _dir) = engine(1);
     let node = Digest([7; 32]);
     let found = |devices: &[DeviceEvidence]| {

@@ -163,7 +163,12 @@ impl Cache {
     fn read(&self, path: &Path) -> Result<Option<Vec<u8>>, Error> {
         let most = u64::try_from(OcspResponse::MAX).unwrap_or(u64::MAX).saturating_add(1);
         let mut bytes = Vec::new();
-        let read = File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes));
+        // Anything but a file could keep its reader waiting.
+        let read = match fs::metadata(path) {
+            Ok(kind) if !kind.is_file() => Err(io::Error::other("not a regular file")),
+            Ok(_) => File::open(path).and_then(|file| file.take(most).read_to_end(&mut bytes)),
+            Err(error) => Err(error),
+        };
         match read {
             Ok(_) => Ok(Some(bytes).filter(|bytes| bytes.len() <= OcspResponse::MAX)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

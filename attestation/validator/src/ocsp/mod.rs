@@ -19,7 +19,9 @@ use assay_gpu::device::{
     Asking, ChainKind, DeviceChain, DeviceEvidence, HoldPolicy, MAX_JUDGED, Revocation, Roots, crowded,
     judge_revocation,
 };
+use assay_gpu::rim::{Rim, SignerChain};
 use assay_x509::{Certificate, OcspResponse, Seconds};
+use minicbor::bytes::ByteVec;
 
 pub use cache::{Cache, Kept};
 pub(crate) use command::{Command, run};
@@ -94,6 +96,27 @@ pub fn attach(
     own.extend(at_hand.iter().cloned());
     bounded(kind, chain, &own)?;
     evidence.ocsp.splice(..0, own);
+    Ok(())
+}
+
+/// Adds answers about the certificates of a RIM's signer: those that are kept and those at hand come before those that
+/// the RIM carries.
+///
+/// # Errors
+/// [`Error::TooManyAnswers`] at hand and kept about one certificate, and those of the cache.
+pub fn attach_to_rim(
+    rim: &mut Rim,
+    at_hand: &[Vec<u8>],
+    cache: Option<&Cache>,
+    at: Seconds,
+) -> Result<(), Error> {
+    let certificates = rim.proof.certificates.iter().map(|der| der.as_slice());
+    let Ok(chain) = SignerChain::from_der(certificates) else { return Ok(()) };
+    let (kind, chain) = (ChainKind::Rim, chain.certificates());
+    let mut own = cache.map_or(Ok(Vec::new()), |cache| cache.answers(kind, chain, at))?;
+    own.extend(at_hand.iter().cloned());
+    bounded(kind, chain, &own)?;
+    crate::rim::attach(rim, &own.into_iter().map(ByteVec::from).collect::<Vec<_>>());
     Ok(())
 }
 

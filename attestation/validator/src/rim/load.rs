@@ -82,7 +82,7 @@ pub fn load_dir(dir: &Path, root: &[u8], trust: Option<&Trust>) -> Result<(Vec<R
 }
 
 /// Adds answers before those that a RIM carries, which give way where there is no room.
-pub(super) fn attach(rim: &mut Rim, answers: &[ByteVec]) {
+pub(crate) fn attach(rim: &mut Rim, answers: &[ByteVec]) {
     let carried = std::mem::take(&mut rim.proof.ocsp);
     rim.proof.ocsp = answers.iter().cloned().chain(carried).take(MAX_ANSWERS).collect();
 }

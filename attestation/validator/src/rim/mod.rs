@@ -26,5 +26,26 @@ pub use content::Content;
 pub use document::{DocumentError, MAX_DOCUMENT};
 pub use examine::{ChainFault, Examined, Unproven, examine};
 pub(crate) use import::{Command, run};
+pub(crate) use load::attach;
 pub use load::{MAX_FILES, Reason, Refused, load_dir, load_document};
 pub use signature::SignatureFault;
+
+/// A RIM that nothing was signed for.
+#[cfg(test)]
+pub(crate) fn made_up(version: &str) -> assay_gpu::rim::Rim {
+    use assay_gpu::rim::{Rim, RimKind, RimRow, SignerProof};
+    use assay_wire::Digest;
+    Rim {
+        kind: RimKind::Driver,
+        product: "GH100".into(),
+        version: version.into(),
+        tag: "t".into(),
+        board: None,
+        rows: vec![RimRow { index: 7, name: "m".into(), values: vec![[1; 48].into()] }],
+        source: Digest([1; 32]),
+        signer: Digest([2; 32]),
+        not_before: 0,
+        not_after: 1,
+        proof: SignerProof::default(),
+    }
+}

@@ -14,7 +14,7 @@ use serde_json::json;
 use super::{Asked, Entry, InputError, Judged, MAX_CHAIN, MAX_OCSP, MAX_REPORT, bundle, judge, pair};
 use crate::cli::{self, print_json};
 use crate::error::{Error, chain, read_up_to};
-use crate::ocsp::{Cache, attach};
+use crate::ocsp::{Cache, attach, attach_to_rim};
 use crate::rim::{Refused, load_dir};
 use crate::{text, trusted};
 
@@ -86,7 +86,9 @@ pub(crate) fn run(args: &VerifyGpuArgs) -> Result<bool, Error> {
         Ok(Ok((judged, at_ms))) => show(args, &judged, at_ms),
         Ok(Err((file, error))) => undecodable(args, &file, error.as_ref()),
         // More than any of its kind may have is as good as undecodable.
-        Err(Error::FileTooLarge { path, limit }) => undecodable(args, &path, &InputError::TooLong { limit }),
+        Err(Error::FileTooLarge { path, limit }) if Some(&path) != args.trust.as_ref() => {
+            undecodable(args, &path, &InputError::TooLong { limit })
+        }
         Err(error) => Err(error),
     }
 }
@@ -98,7 +100,7 @@ fn judged(args: &VerifyGpuArgs) -> Result<Result<(Judged, u64), Undecodable>, Er
     let nonce = args.nonce.as_deref().map(nonce).transpose()?;
     let at_ms = cli::time(args.time.as_deref())?;
     let roots = Roots::nvidia();
-    let (rims, refused) = rims(args, &roots)?;
+    let (mut rims, refused) = rims(args, &roots)?;
     let mut entries = match entries(args)? {
         Ok(entries) => entries,
         Err(undecodable) => return Ok(Err(undecodable)),
@@ -106,6 +108,9 @@ fn judged(args: &VerifyGpuArgs) -> Result<Result<(Judged, u64), Undecodable>, Er
     let ocsp = args.ocsp.iter().map(|path| read_up_to(path, MAX_OCSP)).collect::<Result<Vec<_>, _>>()?;
     let cache = args.cache.as_deref().map(Cache::open).transpose()?;
     let at = Seconds::try_from(at_ms / 1000).unwrap_or(Seconds::MAX);
+    for rim in &mut rims {
+        attach_to_rim(rim, &ocsp, cache.as_ref(), at)?;
+    }
     for entry in &mut entries {
         attach(&mut entry.evidence, &ocsp, cache.as_ref(), (&roots, at))?;
     }

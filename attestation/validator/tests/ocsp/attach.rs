@@ -1,8 +1,12 @@
 //! Answers that are added to a device's evidence: whose come first, and which are kept.
 
-use assay_gpu::device::{Architecture, DeviceEvidence, Expectation, HoldPolicy, Roots, verify};
+use assay_gpu::device::{
+    Architecture, Asking, ChainKind, DeviceEvidence, Expectation, HoldPolicy, Roots, verify,
+};
+use assay_gpu::rim::{Rim, RimKind, SignerProof, SignerStatus};
 use assay_validator::error::Error;
-use assay_validator::ocsp::{Cache, attach, keep_brought};
+use assay_validator::ocsp::{Cache, attach, attach_to_rim, keep_brought};
+use assay_wire::Digest;
 use assay_x509::Certificate;
 use p384::ecdsa::DerSignature;
 use p384::ecdsa::signature::Signer as _;
@@ -143,4 +147,39 @@ fn of_what_a_machine_brings_at_most_64_answers_are_looked_at() {
     let stranger = DeviceEvidence { ocsp: junk(64), chain: vec![], ..device().evidence() };
     let own = DeviceEvidence { ocsp: all_good(), ..device().evidence() };
     assert_eq!(keep_brought(&[stranger, own], &cache, (&roots(), NOW)).unwrap(), 3);
+}
+
+/// What is known of a RIM's signer counts as well, whatever answers the RIM carries.
+#[test]
+fn a_kept_revocation_reaches_the_signer_of_a_rim() {
+    let dir = tempfile::tempdir().unwrap();
+    let cache = Cache::open(dir.path()).unwrap();
+    let chain: Vec<_> = device().chain().iter().map(|der| Certificate::parse(der).unwrap()).collect();
+    let rim = || Rim {
+        kind: RimKind::Driver,
+        product: "GH100".into(),
+        version: "550.1".into(),
+        tag: "t".into(),
+        board: None,
+        rows: vec![],
+        source: Digest([1; 32]),
+        signer: Digest(chain[0].fingerprint().0),
+        not_before: 0,
+        not_after: i64::MAX,
+        proof: SignerProof {
+            certificates: chain.iter().map(|one| one.der().to_vec().into()).collect(),
+            ocsp: (10..30).map(|day| answer(1, &good(), day).into()).collect(),
+        },
+    };
+    let status = |at_hand: &[Vec<u8>], cache: Option<&Cache>| {
+        let mut rim = rim();
+        attach_to_rim(&mut rim, at_hand, cache, NOW).unwrap();
+        SignerStatus::of(&rim, NOW, HoldPolicy::default())
+    };
+    assert_eq!(status(&[], Some(&cache)), SignerStatus::Unchecked);
+    let taken_back = answer(1, &revoked("20251201000000Z", Some(1)), 31);
+    assert_eq!(status(std::slice::from_ref(&taken_back), None), SignerStatus::Revoked);
+    let asking = Asking::stapled(NOW, HoldPolicy::default());
+    assert_eq!(cache.keep(ChainKind::Rim, &chain, &[taken_back], &asking).unwrap(), 1);
+    assert_eq!(status(&[], Some(&cache)), SignerStatus::Revoked);
 }

@@ -2,7 +2,10 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::time::UNIX_EPOCH;
+use std::process::Command;
+use std::sync::mpsc;
+use std::thread;
+use std::time::{Duration, UNIX_EPOCH};
 
 use assay_gpu::device::{Asking, ChainKind, HoldPolicy};
 use assay_validator::ocsp::{Cache, Kept, judge};
@@ -139,6 +142,19 @@ fn a_changed_file_is_no_answer() {
     fs::rename(&path, moved).unwrap();
     let question = OcspQuestion { certificate: &other, ..held.question() };
     assert_eq!(held.cache.get(&question, AT).unwrap(), None);
+}
+
+/// A pipe would keep its reader waiting for a writer that never comes.
+#[test]
+fn what_is_no_file_is_refused_at_once() {
+    let held = Held::new();
+    held.put(&answer(&good(), 8));
+    let path = held.files().remove(0);
+    fs::remove_file(&path).unwrap();
+    assert!(Command::new("mkfifo").arg(&path).status().unwrap().success());
+    let (sender, receiver) = mpsc::channel();
+    thread::spawn(move || sender.send(held.cache.get(&held.question(), AT).is_err()));
+    assert!(receiver.recv_timeout(Duration::from_secs(20)).unwrap());
 }
 
 #[test]
