@@ -1,18 +1,14 @@
 //! Stapled answers about made-up chains, and about real ones.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
-
-#[path = "../../x509/tests/world/mod.rs"]
-mod world;
 
 use std::path::PathBuf;
 
+use crate::authorities::ocsp::{AT, Answer, by_name, date, delegate, good, listed, revoked, single, unknown};
+use crate::authorities::{Draft, basic, key, usage};
 use assay_gpu::device::{
     Asking, ChainKind, DeviceChain, HoldPolicy, Revocation, asked, crowded, judge_device, judge_revocation,
     judge_rim, responder_url,
 };
 use assay_x509::{Certificate, NonceResult, OcspStatus, OcspTerms};
-use world::ocsp::{AT, Answer, by_name, date, delegate, good, listed, revoked, single, unknown};
-use world::{Draft, basic, key, usage};
 
 /// Names and keys of a chain: leaf, device, provisioner, family, root.
 const NAMES: [&str; 5] = ["leaf", "device", "provisioner", "family", "root"];
@@ -39,7 +35,7 @@ fn chain() -> Vec<Certificate> {
 fn answer(at: usize, status: &[u8], hour: u8) -> Vec<u8> {
     let issuer = draft(at + 1);
     let certificate = Certificate::parse(&issuer.sign(&key(seed(at + 1)))).unwrap();
-    let id = world::ocsp::id_of(&draft(at).serial, &certificate);
+    let id = crate::authorities::ocsp::id_of(&draft(at).serial, &certificate);
     let (this, next) = (format!("20240601{hour:02}0000Z"), "20240602080000Z");
     let singles = vec![single(&id, status, &this, Some(next), &[])];
     let answer = Answer { responder: by_name(&issuer), produced: date(&this), singles, ..Answer::good() };
@@ -167,7 +163,7 @@ fn strangers_answers_change_nothing() {
     let mut answers = all_good(1);
     let issuer = draft(3);
     let certificate = Certificate::parse(&issuer.sign(&key(seed(4)))).unwrap();
-    let id = world::ocsp::id_of(&draft(2).serial, &certificate);
+    let id = crate::authorities::ocsp::id_of(&draft(2).serial, &certificate);
     let taken = revoked("20240601000000Z", Some(1));
     let forged =
         Answer { singles: vec![single(&id, &taken, "20240601080000Z", None, &[])], ..Answer::good() };
@@ -190,8 +186,8 @@ fn a_nonce_belongs_to_one_certificate() {
     let seen = |sent: Option<&[u8]>, nonce_required| {
         let mut answers = all_good(1);
         let issuer = draft(3);
-        let id = world::ocsp::id_of(&draft(2).serial, &chain[3]);
-        let extensions = sent.map(world::ocsp::nonce).into_iter().collect();
+        let id = crate::authorities::ocsp::id_of(&draft(2).serial, &chain[3]);
+        let extensions = sent.map(crate::authorities::ocsp::nonce).into_iter().collect();
         let singles = vec![single(&id, &good(), "20240601080000Z", None, &[])];
         let answer = Answer { responder: by_name(&issuer), singles, extensions, ..Answer::good() };
         answers[1] = answer.sign(&key(seed(3)));
@@ -229,7 +225,7 @@ fn work_is_bounded() {
 fn only_different_answers_about_a_certificate_count_for_its_limit() {
     let others: Vec<_> = (0..100).map(|n| answer(0, &good(), n % 24)).collect();
     let nonces = |n: u8| {
-        let extensions = vec![world::ocsp::nonce(&[n + 1])];
+        let extensions = vec![crate::authorities::ocsp::nonce(&[n + 1])];
         Answer { extensions, ..Answer::good() }.sign(&key(1))
     };
     let strangers: Vec<_> = (0..66).map(nonces).collect();
@@ -267,8 +263,12 @@ fn a_revocation_does_not_end() {
 
 #[test]
 fn a_place_to_ask_comes_from_the_chain() {
-    let access = world::seq(&[&world::oid("1.3.6.1.5.5.7.48.1"), &world::tlv(0x86, b"http://ocsp.example")]);
-    let information = world::extension("1.3.6.1.5.5.7.1.1", false, &world::seq(&[&access]));
+    let access = crate::authorities::seq(&[
+        &crate::authorities::oid("1.3.6.1.5.5.7.48.1"),
+        &crate::authorities::tlv(0x86, b"http://ocsp.example"),
+    ]);
+    let information =
+        crate::authorities::extension("1.3.6.1.5.5.7.1.1", false, &crate::authorities::seq(&[&access]));
     let named = Draft { extensions: vec![basic(true, None), usage(5), information], ..draft(2) };
     let mut chain = chain();
     chain[2] = Certificate::parse(&named.sign(&key(seed(3)))).unwrap();

@@ -1,8 +1,9 @@
 //! A made-up world of authorities: everything holds, then one thing at a time does not.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod world;
-
+use crate::world::{
+    BASIC, Draft, alt_name, basic, common, ek_public, extension, key, oid, platform, public, purpose,
+    rsa_spki, seq, tlv, tpm_name, usage,
+};
 use assay_tpm::KeyKind;
 use assay_x509::{
     Certificate, ChainFault, Dates, DeviceBinding, DeviceIdentity, EkCheck, Entry, PlatformCertificate, Role,
@@ -13,10 +14,6 @@ use rsa::pkcs1v15::SigningKey as RsaSigner;
 use rsa::signature::{RandomizedSigner as _, SignatureEncoding as _, Signer as _};
 use rsa::traits::PublicKeyParts as _;
 use sha2::Sha256;
-use world::{
-    BASIC, Draft, alt_name, basic, common, ek_public, extension, key, oid, platform, public, purpose,
-    rsa_spki, seq, tlv, tpm_name, usage,
-};
 
 fn parse(der: &[u8]) -> Certificate {
     Certificate::parse(der).unwrap()
@@ -80,7 +77,7 @@ fn failing(draft: &Draft) -> Vec<EkCheck> {
 fn one_thing_wrong_is_one_check_failed() {
     let good = leaf;
     assert_eq!(failing(&good()), vec![]);
-    assert_eq!(failing(&Draft { spki: world::spki(&key(4)), ..good() }), [EkCheck::Key]);
+    assert_eq!(failing(&Draft { spki: crate::world::spki(&key(4)), ..good() }), [EkCheck::Key]);
     assert_eq!(failing(&good().with(0, basic(true, None))), [EkCheck::Authority]);
     for other in [usage(0), usage(2), usage(5), extension("2.5.29.15", true, &tlv(3, &[3, 0x28]))] {
         assert_eq!(failing(&good().with(1, other)), [EkCheck::Usage]);
@@ -351,7 +348,7 @@ fn each_quirk_has_a_name_and_a_limit() {
     assert_eq!(quirks(leaf().with(0, explicit)), "explicit-default");
     let loose = |byte| extension(BASIC, true, &seq(&[&tlv(1, &[byte])]));
     assert_eq!(quirks(leaf().with(0, loose(1))), "loose-boolean");
-    let attribute = |kind: &str, text: &str| seq(&[&oid(kind), &world::utf8(text)]);
+    let attribute = |kind: &str, text: &str| seq(&[&oid(kind), &crate::world::utf8(text)]);
     let (a, b) = (attribute("2.5.4.3", "a"), attribute("2.5.4.10", "b"));
     let rdn = |one: &[u8], two: &[u8]| seq(&[&tlv(0x31, &[one, two].concat())]);
     let named = |subject| Draft { subject, ..leaf() };
@@ -406,7 +403,7 @@ fn device_certificates_say_what_they_are_bound_to() {
     let module = |kind: &str, serial: &[u8]| {
         let value = seq(&[&oid(kind), &tlv(4, serial)]);
         let other = tlv(0xa0, &[oid("1.3.6.1.5.5.7.8.4"), tlv(0xa0, &value)].concat());
-        Draft { spki: world::spki(&key(7)), ..leaf() }
+        Draft { spki: crate::world::spki(&key(7)), ..leaf() }
             .with(3, extension("2.5.29.17", true, &seq(&[&other])))
             .with(2, purpose("2.23.133.11.1.1"))
     };
@@ -421,7 +418,7 @@ fn device_certificates_say_what_they_are_bound_to() {
     assert_eq!(identity.assurances.iter().map(|a| a.name()).collect::<Vec<_>>(), ["residency"]);
     assert_eq!(binding(module("2.23.133.12.1", &[1; 32])).0, DeviceBinding::None);
     assert_eq!(binding(module("1.2.3.4", &print)).0, DeviceBinding::None);
-    let own = Draft { spki: world::spki(&key(4)), ..module("1.2.3.4", b"serial") };
+    let own = Draft { spki: crate::world::spki(&key(4)), ..module("1.2.3.4", b"serial") };
     let (bound, identity) = binding(own);
     assert_eq!((bound, identity.hardware_serial.as_slice()), (DeviceBinding::AttestationKey, &b"serial"[..]));
 }

@@ -1,16 +1,11 @@
 //! Answers that are stapled to a device's evidence, judged with the rest of it.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
-#[path = "../../x509/tests/world/mod.rs"]
-mod responder;
-mod world;
-
+use crate::authorities::ocsp::{Answer, date, good, id_of, nonce, revoked, single};
+use crate::world::{Device, NONCE, NOW, roots};
 use assay_gpu::device::{Architecture, DeviceEvidence, Expectation, HoldPolicy, Judgement, Roots, verify};
 use assay_x509::Certificate;
 use p384::ecdsa::DerSignature;
 use p384::ecdsa::signature::Signer as _;
-use responder::ocsp::{Answer, date, good, id_of, nonce, revoked, single};
-use world::{Device, NONCE, NOW, roots};
 
 /// The issuer's answer about the certificate at `at`.
 fn answer(device: &Device, at: usize, status: &[u8]) -> Vec<u8> {
@@ -19,11 +14,11 @@ fn answer(device: &Device, at: usize, status: &[u8]) -> Vec<u8> {
         (Certificate::parse(&chain[at]).unwrap(), Certificate::parse(&chain[at + 1]).unwrap());
     let id = id_of(&certificate.serial, &issuer);
     let answer = Answer {
-        responder: world::tlv(0xa1, issuer.subject.as_bytes()),
+        responder: crate::world::tlv(0xa1, issuer.subject.as_bytes()),
         produced: date("20251231120000Z"),
         singles: vec![single(&id, status, "20251231120000Z", Some("20260102000000Z"), &[])],
         extensions: vec![nonce(&[1; 32])],
-        algorithm: world::seq(&[&world::oid("1.2.840.10045.4.3.3")]),
+        algorithm: crate::world::seq(&[&crate::world::oid("1.2.840.10045.4.3.3")]),
         ..Answer::good()
     };
     let signature: DerSignature = device.keys[at + 1].sign(&answer.data());

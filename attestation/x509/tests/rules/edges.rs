@@ -1,13 +1,10 @@
 //! What decides at the edges: key identifiers, versions, algorithms and their parameters.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod world;
-
+use crate::world::{Draft, extension, key, oid, seq, spki, tlv};
 use assay_x509::{
     Certificate, Entry, Hash, Quirk, Role, SignatureAlgorithm, SignatureFault, Store, VendorClass, X509Error,
     chain,
 };
-use world::{Draft, extension, key, oid, seq, spki, tlv};
 
 fn parse(der: &[u8]) -> Certificate {
     Certificate::parse(der).unwrap()

@@ -1,10 +1,7 @@
 //! Firmware digests of DICE certificates, written byte by byte.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod world;
-
+use crate::world::{Draft, extension, key, oid, seq, spki, tlv};
 use assay_x509::{Certificate, X509Error, fwids};
-use world::{Draft, extension, key, oid, seq, spki, tlv};
 
 const COMPOSITE_ID: &str = "2.23.133.5.4.1";
 const TCB_INFO: &str = "2.23.133.5.4.1.1";
@@ -101,7 +98,8 @@ fn only_sha384_is_a_sha384_digest() {
 #[test]
 fn names_give_what_stands_there_once() {
     let of = |attributes: &[(&str, &str)]| {
-        let draft = Draft { subject: world::name(attributes), ..Draft::authority("", "issuer", &key(1)) };
+        let draft =
+            Draft { subject: crate::world::name(attributes), ..Draft::authority("", "issuer", &key(1)) };
         let subject = Certificate::parse(&draft.sign(&key(1))).unwrap().subject;
         (subject.serial_number().map(str::to_owned), subject.common_name().map(str::to_owned))
     };

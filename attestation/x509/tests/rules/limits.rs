@@ -1,15 +1,12 @@
 //! Keys, numbers and sizes at their limits, and which of several faults is told.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing)]
 
-mod world;
-
+use crate::world::{
+    Draft, basic, common, ek_public, extension, key, oid, public, rsa_spki, seq, tlv, tpm_name, usage,
+};
 use assay_tpm::KeyKind;
 use assay_x509::{
     Certificate, ChainFault, DeviceIdentity, EcCurve, EkCheck, Entry, MAX_NV, PublicKey, Quirk, Role, Store,
     VendorClass, X509Error, chain, der_to_pem, judge_ek, pem_to_der, strong,
-};
-use world::{
-    Draft, basic, common, ek_public, extension, key, oid, public, rsa_spki, seq, tlv, tpm_name, usage,
 };
 
 fn parse(der: &[u8]) -> Certificate {
@@ -178,7 +175,7 @@ fn a_permanent_identifier_is_read() {
         let draft = draft.with(3, extension("2.5.29.17", false, &seq(&[&other])));
         DeviceIdentity::of(&parse(&draft.sign(&key(1)))).unwrap()
     };
-    assert_eq!(read(&world::utf8("unit 7")).permanent_id, "unit 7");
+    assert_eq!(read(&crate::world::utf8("unit 7")).permanent_id, "unit 7");
     assert_eq!(read(&[]).permanent_id, "");
-    assert_eq!(read(&world::utf8("unit 7")).hardware_type, None);
+    assert_eq!(read(&crate::world::utf8("unit 7")).hardware_type, None);
 }

@@ -1,12 +1,9 @@
 //! Machines of several devices: a closed one, and one fault at a time.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
-
-mod world;
 
 use std::sync::OnceLock;
 
+use crate::world::{Device, judged, slots};
 use assay_gpu::device::{Architecture, DeviceFacts, Pdi, Topology, TopologyFault, topology};
-use world::{Device, judged, slots};
 
 const GPUS: [u64; 8] = [0x11, 0x12, 0x13, 0x14, 0x15, 0x16, 0x17, 0x18];
 const SWITCHES: [u64; 4] = [0x21, 0x22, 0x23, 0x24];

@@ -1,5 +1,4 @@
 //! Signed facts against the library's: made up, and out of real captures of `nvidia-smi`.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 use std::path::PathBuf;
 

@@ -1,11 +1,8 @@
 //! Reports: what is read of them, and what is refused.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
-mod world;
-
+use crate::world::{Device, FWID, NONCE, ReportDraft, key, order, order_minus, slots};
 use assay_gpu::device::{Architecture, DeviceError, OpaqueField, Pdi, Report, ReportFacts, SignatureFault};
 use assay_x509::{EcCurve, PublicKey};
-use world::{Device, FWID, NONCE, ReportDraft, key, order, order_minus, slots};
 
 fn draft() -> ReportDraft {
     ReportDraft::new(Architecture::Hopper, 7)

@@ -1,24 +1,21 @@
 //! Chains and what is bound to them, in a made-up world: one thing is changed at a time.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
-mod world;
-
-use assay_gpu::device::{
-    Architecture, ChainFault, DeviceChain, DeviceError, DeviceEvidence, Note, Pdi, Roots,
-};
-use assay_x509::SignatureFault;
-use world::{
+use crate::world::{
     BASIC, COMPOSITE_ID, Device, ECDSA_SHA256, FWID, NOW, SHA256, SHA384, USAGE, basic, common, composite_id,
     device_name, extension, fwid, judged, judged_under, key, oid, roots, seq, slots, spki, tcb_info, tlv,
     usage,
 };
+use assay_gpu::device::{
+    Architecture, ChainFault, DeviceChain, DeviceError, DeviceEvidence, Note, Pdi, Roots,
+};
+use assay_x509::SignatureFault;
 
 fn device() -> Device {
     Device::new(Architecture::Hopper, 7)
 }
 
 /// A device with one certificate changed.
-fn changed(at: usize, change: impl FnOnce(&mut world::Draft)) -> Device {
+fn changed(at: usize, change: impl FnOnce(&mut crate::world::Draft)) -> Device {
     let mut device = device();
     change(&mut device.certificates[at]);
     device
@@ -60,9 +57,10 @@ fn identities_are_read_from_the_second_certificate() {
     }
     let twice = changed(1, |draft| {
         draft.subject =
-            world::name(&[("2.5.4.5", "41431D480FE5E87274"), ("2.5.4.5", "41"), ("2.5.4.3", "GH100")]);
+            crate::world::name(&[("2.5.4.5", "41431D480FE5E87274"), ("2.5.4.5", "41"), ("2.5.4.3", "GH100")]);
     });
-    let unnamed = changed(1, |draft| draft.subject = world::name(&[("2.5.4.5", "41431D480FE5E87274")]));
+    let unnamed =
+        changed(1, |draft| draft.subject = crate::world::name(&[("2.5.4.5", "41431D480FE5E87274")]));
     for device in [twice, unnamed] {
         let identity = DeviceChain::from_der(&device.chain()).unwrap().identity();
         assert!(matches!(identity, Err(DeviceError::Identity { index: 1, .. })));
@@ -237,7 +235,7 @@ fn unknown_critical_extensions_are_refused() {
         }
     }
     // The firmware's digest may be critical.
-    let value = seq(&[&tlv(2, &[1]), &spki(&key(1), world::SECP384R1), &fwid(SHA384, &FWID)]);
+    let value = seq(&[&tlv(2, &[1]), &spki(&key(1), crate::world::SECP384R1), &fwid(SHA384, &FWID)]);
     let device = changed(0, |draft| draft.extensions[1] = extension(COMPOSITE_ID, true, &value));
     assert_eq!(judge(&device.chain()), Ok(()));
     assert!(judged(&device.evidence()).checks.fwid.holds());

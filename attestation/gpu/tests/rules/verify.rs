@@ -1,8 +1,6 @@
 //! What joins report, chain, reference values and responders: one device in a made-up world.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
-mod world;
-
+use crate::world::{Device, ECDSA_SHA384, NONCE, NOW, SHA384, oid, roots, seq, tlv};
 use assay_gpu::device::{
     Architecture, DeviceEvidence, Expectation, HoldPolicy, Judgement, Note, Roots, verify,
 };
@@ -11,7 +9,6 @@ use assay_tpm::SignatureHash;
 use assay_wire::Digest;
 use p384::ecdsa::DerSignature;
 use p384::ecdsa::signature::Signer as _;
-use world::{Device, ECDSA_SHA384, NONCE, NOW, SHA384, oid, roots, seq, tlv};
 
 fn device() -> Device {
     Device::new(Architecture::Hopper, 7)

@@ -1,9 +1,6 @@
 //! Reports held against reference values, in a world of our own.
-#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
-#[path = "../../x509/tests/world/mod.rs"]
-mod authorities;
-
+use crate::authorities::ocsp::{AT, Answer, by_name, date, good, id_of, revoked, single, unknown};
 use assay_gpu::device::{Architecture, HoldPolicy, Report, ReportFacts};
 use assay_gpu::rim::{
     Board, Comparison, Rim, RimKind, RimRow, SignerChain, SignerProof, SignerStatus, Verdict, compare,
@@ -11,7 +8,6 @@ use assay_gpu::rim::{
 };
 use assay_wire::Digest;
 use assay_x509::Certificate;
-use authorities::ocsp::{AT, Answer, by_name, date, good, id_of, revoked, single, unknown};
 
 /// A time at which the RIMs here are in force.
 const NOW: i64 = 1_500;
@@ -225,15 +221,16 @@ fn times_and_signers_are_verdicts_of_their_own() {
 /// Names of a signer's chain; each one's key is its place.
 const NAMES: [&str; 3] = ["signer", "authority", "root"];
 
-fn draft(at: usize) -> authorities::Draft {
+fn draft(at: usize) -> crate::authorities::Draft {
     let (above, place) = ((at + 1).min(NAMES.len() - 1), u8::try_from(at + 10).unwrap());
-    let draft = authorities::Draft::authority(NAMES[at], NAMES[above], &authorities::key(place));
-    authorities::Draft { serial: vec![place], ..draft }
+    let draft =
+        crate::authorities::Draft::authority(NAMES[at], NAMES[above], &crate::authorities::key(place));
+    crate::authorities::Draft { serial: vec![place], ..draft }
 }
 
 fn certificate(at: usize) -> Vec<u8> {
     let above = (at + 1).min(NAMES.len() - 1);
-    draft(at).sign(&authorities::key(u8::try_from(above + 10).unwrap()))
+    draft(at).sign(&crate::authorities::key(u8::try_from(above + 10).unwrap()))
 }
 
 /// The issuer's answer about the certificate at `at`.
@@ -243,7 +240,7 @@ fn answer(at: usize, status: &[u8]) -> Vec<u8> {
     let singles = vec![single(&id_of(&draft(at).serial, &issuer), status, this, Some(next), &[])];
     let answer =
         Answer { responder: by_name(&draft(at + 1)), produced: date(this), singles, ..Answer::good() };
-    answer.sign(&authorities::key(u8::try_from(at + 11).unwrap()))
+    answer.sign(&crate::authorities::key(u8::try_from(at + 11).unwrap()))
 }
 
 /// A VBIOS RIM whose signer has these answers.
