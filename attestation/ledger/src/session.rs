@@ -279,3 +279,29 @@ pub struct SessionEnd {
     #[n(2)]
     pub mono_ms: u64,
 }
+
+#[cfg(test)]
+mod tests {
+    use assay_gpu::device::Architecture;
+
+    use super::*;
+
+    #[test]
+    fn evidence_is_of_as_many_devices_as_a_session_has() {
+        let device = DeviceEvidence {
+            gpu: Some(1),
+            architecture: Architecture::Hopper,
+            report: vec![1],
+            chain: vec![vec![2]],
+            ocsp: vec![],
+            simulated: true,
+        };
+        let encoded = |count| minicbor::to_vec(vec![device.clone(); count]).unwrap();
+        let read = |bytes: &[u8]| read_devices(&mut Decoder::new(bytes), &mut ());
+        assert_eq!(read(&minicbor::to_vec(None::<u8>).unwrap()).unwrap(), None);
+        for count in [0, 2, MAX_DEVICES] {
+            assert_eq!(read(&encoded(count)).unwrap(), Some(vec![device.clone(); count]));
+        }
+        assert!(read(&encoded(MAX_DEVICES + 1)).is_err());
+    }
+}
