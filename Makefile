@@ -71,7 +71,7 @@ fuzz: setup ## One target under libFuzzer: make fuzz T=eventlog S=600; all of th
 .PHONY: mutants
 mutants: setup ## Break every check of the listed files, and see that a test notices; under an hour
 	@command -v cargo-mutants >/dev/null || cargo install --quiet --locked cargo-mutants
-	@cargo run --quiet --package assay-fuzz --bin assay-mutants -- $(P)
+	@cargo run --quiet --package assay-mutants -- $(P)
 
 .PHONY: clean-run
 clean-run: ## Forget the demo's state
