@@ -28,8 +28,13 @@ pub enum Request {
         /// Its digest in hex, or a prefix of it that names one job.
         job: String,
     },
-    /// Jobs of this ledger, newest first.
+    /// Jobs of this ledger, newest first, without their outputs.
     JobList,
+    /// The newest run of each job whose digest starts like this, with its outputs if it is the only one.
+    JobShow {
+        /// A digest in hex, or a prefix.
+        job: String,
+    },
     /// Keep this certificate of the endorsement key, and enrol anew with it.
     EkCertificate {
         /// The file in hex, DER or PEM.

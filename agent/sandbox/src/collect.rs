@@ -5,6 +5,9 @@
 //! touched, and count, depth and size have limits. A file may claim terabytes
 //! that it does not hold: the node's disk keeps its reserve, and a stop ends
 //! the copying. Whatever a job left, there is an account of it.
+//!
+//! What is kept is what the receipt lists, and its list has a length: files beyond it are counted
+//! and stay behind.
 
 use std::ffi::OsStr;
 use std::fs::File;
@@ -39,6 +42,8 @@ struct Collection<'a> {
     outputs: Vec<Output>,
     skipped: u64,
     over: u64,
+    /// Bytes that are left of the receipt's list.
+    list_room: usize,
     budget: Budget<'a>,
 }
 
@@ -49,7 +54,8 @@ pub(crate) struct Collected {
     pub(crate) outputs: Vec<Output>,
     /// Entries that were not taken.
     pub(crate) skipped: u64,
-    /// Those of them for which there was no room, or no time once the job was told to stop.
+    /// Those of them for which there was no room, here or in a receipt, or no time once the job was
+    /// told to stop.
     pub(crate) over: u64,
 }
 
@@ -75,7 +81,7 @@ fn collect_within(
     budget: Budget<'_>,
 ) -> Result<Collected, SandboxError> {
     let target = Dir::open(target).map_err(|e| SandboxError::state(target, "open")(e.into()))?;
-    let mut collection = Collection { target, outputs: vec![], skipped: 0, over: 0, budget };
+    let mut collection = Collection::new(target, budget);
     for path in paths {
         let inside = path.trim_start_matches('/');
         match upper.dir(inside) {
@@ -90,7 +96,11 @@ fn collect_within(
     Ok(Collected { outputs, skipped, over })
 }
 
-impl Collection<'_> {
+impl<'a> Collection<'a> {
+    fn new(target: Dir, budget: Budget<'a>) -> Self {
+        Self { target, outputs: vec![], skipped: 0, over: 0, list_room: Output::LIST_BYTES, budget }
+    }
+
     fn skip(&mut self) {
         self.skipped = self.skipped.saturating_add(1);
     }
@@ -117,11 +127,18 @@ impl Collection<'_> {
     }
 
     fn take(&mut self, dir: &Dir, name: &OsStr, path: &str) {
+        let listed = Output::line_bytes(&format!("/{path}"));
+        if self.outputs.len() >= ENTRIES_MAX || self.list_room < listed {
+            return self.no_room();
+        }
         let source = dir.read(name).ok().and_then(|file| Some((file.metadata().ok()?, file)));
         match source {
-            Some((meta, file)) if meta.is_file() && self.outputs.len() < ENTRIES_MAX => {
+            Some((meta, file)) if meta.is_file() => {
                 match self.budget.fits(meta.len()).and_then(|()| self.copy(file, path)) {
-                    Ok(output) => self.outputs.push(output),
+                    Ok(output) => {
+                        self.list_room = self.list_room.saturating_sub(listed);
+                        self.outputs.push(output);
+                    }
                     Err(error) if is_out_of_room(&error) => self.no_room(),
                     Err(error) => {
                         log::warn!("an output was not collected: {error}");
@@ -178,6 +195,7 @@ pub fn output_file(out: &Path, output: &Output) -> std::path::PathBuf {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tree;
     use std::os::unix::fs::symlink;
 
     #[test]
@@ -223,6 +241,45 @@ mod tests {
         assert_eq!(found(0, false), (2, 0, 0));
     }
 
+    /// Collects a directory `out` of as many files; how many were kept, and the bytes of their list.
+    fn listed(upper: &Dir, count: usize) -> (usize, usize) {
+        let target = tempfile::tempdir().unwrap();
+        let go = AtomicBool::new(false);
+        let budget = Budget::new(1 << 20, target.path(), &go, Duration::ZERO).leaving(0);
+        let found = collect_within(upper, &["/out".to_owned()], target.path(), budget).unwrap();
+        let left = u64::try_from(count - found.outputs.len()).unwrap();
+        assert_eq!((found.skipped, found.over), (left, left));
+        let kept = tree::disk_usage(&Dir::open(target.path()).unwrap()).unwrap();
+        assert!(kept < u64::try_from(found.outputs.len() + 64).unwrap() * 8192, "{kept}");
+        let lines = found.outputs.iter().map(|output| Output::line_bytes(&output.path));
+        (found.outputs.len(), lines.sum())
+    }
+
+    #[test]
+    fn many_files_are_kept_as_far_as_a_receipt_lists_them() {
+        let upper = tempfile::tempdir().unwrap();
+        let frames = upper.path().join("out/frames");
+        std::fs::create_dir_all(&frames).unwrap();
+        for n in 0..ENTRIES_MAX {
+            std::fs::write(frames.join(format!("frame-{n:04}.png")), "x").unwrap();
+        }
+        let (kept, bytes) = listed(&Dir::open(upper.path()).unwrap(), ENTRIES_MAX);
+        assert!((2000..ENTRIES_MAX).contains(&kept) && bytes <= Output::LIST_BYTES, "{kept} {bytes}");
+    }
+
+    #[test]
+    fn long_names_fill_the_list_of_a_receipt() {
+        let upper = tempfile::tempdir().unwrap();
+        let (dir, name) = (Dir::open(upper.path()).unwrap(), "n".repeat(255));
+        let above = std::iter::repeat_n(OsStr::new(&name), DEPTH_MAX);
+        let deep = dir.dir_all([OsStr::new("out")].into_iter().chain(above)).unwrap();
+        for n in 0..100 {
+            deep.create(format!("{n:0>255}"), 0o600).unwrap();
+        }
+        let (kept, bytes) = listed(&dir, 100);
+        assert!((1..100).contains(&kept) && bytes <= Output::LIST_BYTES, "{kept} {bytes}");
+    }
+
     #[test]
     fn half_a_file_is_not_kept() {
         let (from, target) = (tempfile::NamedTempFile::new().unwrap(), tempfile::tempdir().unwrap());
@@ -230,7 +287,7 @@ mod tests {
         let go = AtomicBool::new(false);
         let budget = Budget::new(2, target.path(), &go, Duration::ZERO).leaving(0);
         let dir = Dir::open(target.path()).unwrap();
-        let mut half = Collection { target: dir, outputs: vec![], skipped: 0, over: 0, budget };
+        let mut half = Collection::new(dir, budget);
         assert!(is_out_of_room(&half.copy(from.reopen().unwrap(), "out/x").unwrap_err()));
         assert_eq!(half.budget.room, 2);
         assert_eq!(std::fs::read_dir(target.path().join("out")).unwrap().count(), 0);

@@ -90,6 +90,20 @@ pub struct Output {
     pub sha256: [u8; 32],
 }
 
+impl Output {
+    /// Most bytes that one job's outputs may take in its receipt, which travels as one record: a
+    /// validator takes 256 KiB of records at a time.
+    pub const LIST_BYTES: usize = 224 << 10;
+    /// Bytes of a receipt for one output beside its path: size, hash, and the heads of CBOR items.
+    const LINE_BYTES: usize = 56;
+
+    /// Bytes that an output of this path takes of [`Output::LIST_BYTES`].
+    #[must_use]
+    pub fn line_bytes(path: &str) -> usize {
+        path.len().saturating_add(Self::LINE_BYTES)
+    }
+}
+
 /// One of the job's two streams.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LogSummary {
@@ -147,8 +161,8 @@ pub struct JobOutcome {
     /// Entries below its output directories that were not collected: links,
     /// devices, pipes, names that are not UTF-8, and what exceeded the limits.
     pub outputs_skipped: u64,
-    /// Those of them that exceeded the job's `output_bytes` or what the node's disk had free, or came
-    /// too late once the job was told to stop.
+    /// Those of them that exceeded the job's `output_bytes`, what the node's disk had free or what a
+    /// receipt lists, or came too late once the job was told to stop.
     pub outputs_over: u64,
     /// Standard output.
     pub stdout: LogSummary,

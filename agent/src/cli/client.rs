@@ -79,9 +79,11 @@ fn exchange(mut stream: UnixStream, request: &Request) -> io::Result<Vec<u8>> {
     let patience = match request {
         Request::JobRun { .. } => None,
         Request::Export { .. } => Some(LATER),
-        Request::Status | Request::JobStop { .. } | Request::JobList | Request::EkCertificate { .. } => {
-            Some(SOON)
-        }
+        Request::Status
+        | Request::JobStop { .. }
+        | Request::JobList
+        | Request::JobShow { .. }
+        | Request::EkCertificate { .. } => Some(SOON),
     };
     stream.set_read_timeout(patience)?;
     stream.set_write_timeout(Some(SOON))?;

@@ -27,7 +27,7 @@ pub(super) fn run(command: &Job, config: &Config, client: &Client) -> Result<u8,
     match command {
         Job::Run { file, json } => run_file(file, config, client, json.json),
         Job::List(json) => list(&rows(config, client)?, json.json),
-        Job::Show(name) => show(&pick(rows(config, client)?, &name.job)?, name.json.json),
+        Job::Show(name) => show(&found(config, client, &name.job)?, name.json.json),
         Job::Logs { job, stderr, follow, json } => {
             let wanted = logs::Wanted { job: named(config, client, job)?, stderr: *stderr };
             logs::run(config, &wanted, *follow, json.json)
@@ -121,7 +121,7 @@ fn page(answer: &JobAnswer, paint: Paint) -> Page {
     outputs(&mut page, &answer.outputs);
     if answer.outputs_over > 0 {
         let text = format!(
-            "{} more exceeded output_bytes or the node's disk and were not kept",
+            "{} more exceeded output_bytes, the node's disk or a receipt's list and were not kept",
             answer.outputs_over
         );
         page.line(Tone::Yellow, &text);
@@ -170,7 +170,7 @@ fn detail(page: &mut Page, detail: &JobDetail) {
     if let Some(checkpoint) = &detail.checkpoint {
         page.fact("checkpoint", checkpoint);
     }
-    outputs(page, &detail.outputs);
+    outputs(page, detail.outputs.as_deref().unwrap_or_default());
     if detail.outputs_skipped > 0 {
         let text = format!("{} more entries were not collected", detail.outputs_skipped);
         page.line(Tone::Yellow, &text);
@@ -182,9 +182,22 @@ fn rows(config: &Config, client: &Client) -> Result<Vec<JobRow>, CliError> {
     match client.ask(&Request::JobList) {
         Ok(Answer::Jobs { jobs }) => Ok(jobs),
         Ok(other) => Err(client.unexpected(&other)),
-        Err(CliError::NoDaemon { .. }) => super::ledger::jobs(config),
+        Err(CliError::NoDaemon { .. }) => {
+            Ok(super::ledger::jobs(config)?.into_iter().map(JobRow::brief).collect())
+        }
         Err(error) => Err(error),
     }
+}
+
+/// The one job whose digest starts with `given`, with its outputs.
+fn found(config: &Config, client: &Client, given: &str) -> Result<JobRow, CliError> {
+    let rows = match client.ask(&Request::JobShow { job: given.to_owned() }) {
+        Ok(Answer::Jobs { jobs }) => jobs,
+        Ok(other) => return Err(client.unexpected(&other)),
+        Err(CliError::NoDaemon { .. }) => super::ledger::jobs(config)?,
+        Err(error) => return Err(error),
+    };
+    pick(rows, given)
 }
 
 /// The one job whose digest starts with `given`.
@@ -241,8 +254,7 @@ fn show(row: &JobRow, json: bool) -> Result<u8, CliError> {
 /// The digest, or as much of it as a directory's name has, of the job that is meant: one that has
 /// ended, runs under the agent, or is being run by a `job run` without one.
 fn named(config: &Config, client: &Client, given: &str) -> Result<String, CliError> {
-    let found = rows(config, client).and_then(|rows| pick(rows, given));
-    match found {
+    match found(config, client, given) {
         Ok(row) => Ok(row.job),
         Err(error) => logs::running_alone(config, given).ok_or(error),
     }

@@ -26,7 +26,7 @@ pub enum Answer {
         /// Digest in hex.
         job: String,
     },
-    /// To [`crate::control::Request::JobList`], newest first.
+    /// To [`crate::control::Request::JobList`] and [`crate::control::Request::JobShow`], newest first.
     Jobs {
         /// The jobs.
         jobs: Vec<JobRow>,
@@ -61,7 +61,8 @@ pub struct JobAnswer {
     pub directory: PathBuf,
     /// Collected files, by path.
     pub outputs: Vec<OutputRow>,
-    /// Files that were not collected because they exceeded the job's `output_bytes`.
+    /// Files that were not collected because they exceeded the job's `output_bytes`, the node's disk or
+    /// what a receipt lists.
     pub outputs_over: u64,
     /// The job receipt's envelope in hex, signed by the session.
     pub receipt: String,
@@ -112,6 +113,17 @@ pub struct JobRow {
     pub detail: Option<Box<JobDetail>>,
 }
 
+impl JobRow {
+    /// The row as a list of jobs has it: without the outputs, of which a job may have thousands.
+    #[must_use]
+    pub fn brief(mut self) -> Self {
+        if let Some(detail) = &mut self.detail {
+            detail.outputs = None;
+        }
+        self
+    }
+}
+
 /// What a receipt says beyond a row. Digests are in hex.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobDetail {
@@ -129,8 +141,9 @@ pub struct JobDetail {
     pub restarts: u32,
     /// Tree hash of its checkpoint, if it had one.
     pub checkpoint: Option<String>,
-    /// Collected files, by path.
-    pub outputs: Vec<OutputRow>,
+    /// Collected files, by path; absent in a list of jobs.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub outputs: Option<Vec<OutputRow>>,
     /// Entries of the output directories that were not collected.
     pub outputs_skipped: u64,
     /// SHA-256 of what was kept of standard output.

@@ -23,6 +23,9 @@ use crate::ledger::Stored;
 /// A receipt in its job's directory.
 const FILE: &str = "receipt.cbor";
 
+/// Most jobs that are told of where several could be meant.
+const MATCHES_MAX: usize = 64;
+
 /// What a receipt says of an outcome.
 pub(super) fn receipt(outcome: &JobOutcome, seq: u64) -> JobReceipt {
     let output = |output: &Output| JobOutput {
@@ -113,7 +116,7 @@ fn row(receipt: &JobReceipt, session: &Digest) -> JobRow {
             io_write: receipt.io_write,
             restarts: receipt.restarts,
             checkpoint: receipt.checkpoint.map(|hash| hash.to_string()),
-            outputs: outputs(receipt),
+            outputs: Some(outputs(receipt)),
             outputs_skipped: receipt.outputs_skipped,
             stdout: receipt.stdout.to_string(),
             stderr: receipt.stderr.to_string(),
@@ -174,6 +177,21 @@ pub(super) fn ended(config: &Config, stored: &[Stored]) -> Vec<JobRow> {
     kept.iter().filter_map(|bytes| decoded(bytes)).chain(stored.iter().filter_map(stored_row)).collect()
 }
 
+/// The newest run of each job whose digest starts with `prefix`, at most [`MATCHES_MAX`] of them; with
+/// its outputs where it is the only one.
+pub(super) fn matching(rows: Vec<JobRow>, prefix: &str) -> Vec<JobRow> {
+    let mut seen = BTreeSet::new();
+    let mut found: Vec<JobRow> = rows
+        .into_iter()
+        .filter(|row| row.job.starts_with(prefix) && seen.insert(row.job.clone()))
+        .take(MATCHES_MAX)
+        .collect();
+    if found.len() > 1 {
+        found = found.into_iter().map(JobRow::brief).collect();
+    }
+    found
+}
+
 /// Receipts of the jobs' directories, newest first.
 fn kept(jobs: &Path) -> Vec<Vec<u8>> {
     let entries = fs::read_dir(jobs).into_iter().flatten().flatten();
@@ -195,6 +213,8 @@ fn read(path: &Path) -> io::Result<(SystemTime, Vec<u8>)> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::core::answer::MAX_ANSWER;
+    use assay_ledger::protocol::RECORDS_BYTES;
     use assay_wire::{Network, SigningKey};
 
     #[test]
@@ -210,8 +230,8 @@ mod tests {
         );
     }
 
-    fn sealed(job: u8) -> Vec<u8> {
-        let receipt = JobReceipt {
+    fn receipt(job: u8) -> JobReceipt {
+        JobReceipt {
             job: Digest([job; 32]),
             image: Digest([2; 32]),
             started_mono_ms: 1,
@@ -233,9 +253,41 @@ mod tests {
             checkpoint: Some(Digest([12; 32])),
             restarts: 13,
             outputs_skipped: 14,
-        };
+        }
+    }
+
+    fn seal(receipt: &JobReceipt) -> Vec<u8> {
         let key = SigningKey::from_seed(&[1; 32]);
-        Envelope::seal(Kind::JobReceipt, Digest([9; 32]), &receipt, &key, &Network::new("n"))
+        Envelope::seal(Kind::JobReceipt, Digest([9; 32]), receipt, &key, &Network::new("n"))
+    }
+
+    fn sealed(job: u8) -> Vec<u8> {
+        seal(&receipt(job))
+    }
+
+    /// Short paths have the most of what is not path, long ones the fewest lines.
+    #[test]
+    fn a_full_list_of_outputs_is_one_delivery() {
+        for path in ["/o/a".to_owned(), "/out/frames/frame-0001.png".to_owned(), "/n".repeat(2000)] {
+            let count = Output::LIST_BYTES / Output::line_bytes(&path);
+            let output = JobOutput { path, size: u64::MAX, sha256: Digest([5; 32]) };
+            let full = JobReceipt { outputs: vec![output; count], ..receipt(1) };
+            let bytes = seal(&full);
+            assert!(bytes.len() <= RECORDS_BYTES, "{count} outputs: {} bytes", bytes.len());
+            let row = row(&full, &Digest([9; 32]));
+            assert!(serde_json::to_vec(&row).unwrap().len() < MAX_ANSWER / 4);
+        }
+    }
+
+    #[test]
+    fn a_list_has_no_outputs_and_one_job_alone_has_them() {
+        let rows: Vec<_> = [1, 1, 2].map(|job| row(&receipt(job), &Digest([9; 32]))).into();
+        let outputs = |row: &JobRow| row.detail.as_ref().unwrap().outputs.clone();
+        let both = matching(rows.clone(), "0");
+        assert_eq!(both.iter().map(|row| &row.job[..2]).collect::<Vec<_>>(), ["01", "02"]);
+        assert!(both.iter().all(|row| outputs(row).is_none()));
+        let one = matching(rows, "01");
+        assert_eq!((one.len(), outputs(&one[0]).unwrap().len()), (1, 1));
     }
 
     #[test]
@@ -255,6 +307,7 @@ mod tests {
         let jobs: Vec<_> = rows.iter().map(|row| row.job.get(..2).unwrap()).collect();
         assert_eq!(jobs, ["01", "02"]);
         let detail = rows[0].detail.as_ref().unwrap();
-        assert_eq!((detail.restarts, detail.outputs.len(), detail.io_write), (13, 1, 11));
+        let outputs = detail.outputs.as_ref().map(Vec::len);
+        assert_eq!((detail.restarts, outputs, detail.io_write), (13, Some(1), 11));
     }
 }

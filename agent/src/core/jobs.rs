@@ -25,6 +25,9 @@ use crate::config::{Config, ImageSettings};
 /// Most jobs at a time; a beat names no more than that.
 const MAX_RUNNING: usize = 16;
 
+/// Most jobs of a list: what an answer has room for.
+const LISTED_MAX: usize = 4096;
+
 /// The jobs that run now or are about to, and those that ran since the last beat.
 #[derive(Default)]
 pub(super) struct Jobs {
@@ -261,13 +264,22 @@ async fn account(node: &Node, outcome: &JobOutcome) -> Answer {
     }
 }
 
-/// Running jobs, then those that have ended, newest first.
+/// Running jobs, then those that have ended, newest first and at most [`LISTED_MAX`].
 pub(super) fn list(node: &Node) -> Answer {
+    rows(node, |rows| rows.into_iter().take(LISTED_MAX).map(JobRow::brief).collect())
+}
+
+/// The jobs whose digests start with `prefix`.
+pub(super) fn show(node: &Node, prefix: &str) -> Answer {
+    rows(node, |rows| job_receipt::matching(rows, &prefix.to_ascii_lowercase()))
+}
+
+fn rows(node: &Node, choose: impl FnOnce(Vec<JobRow>) -> Vec<JobRow>) -> Answer {
     match node.ledger.borrow().jobs() {
         Ok(stored) => {
             let mut jobs = node.jobs.borrow().rows();
             jobs.extend(job_receipt::ended(&node.config, &stored));
-            Answer::Jobs { jobs }
+            Answer::Jobs { jobs: choose(jobs) }
         }
         Err(error) => Answer::refused("ledger.failed", chain(&error)),
     }

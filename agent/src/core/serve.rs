@@ -103,6 +103,7 @@ async fn answer(node: &Rc<Node>, request: Request) -> Answer {
         Request::JobRun { file } => jobs::run(node, &file).await,
         Request::JobStop { job } => jobs::stop(node, &job),
         Request::JobList => jobs::list(node),
+        Request::JobShow { job } => jobs::show(node, &job),
         Request::EkCertificate { file } => endorsement::give(node, &file),
         Request::Export { what } => export::export(node, &what).await,
     }

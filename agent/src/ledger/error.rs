@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use assay_ledger::protocol::RECORDS_BYTES;
 use rusqlite::ErrorCode;
 
 /// Why the ledger did not do what it was asked. Messages do not repeat their source.
@@ -30,6 +31,14 @@ pub enum LedgerError {
     /// The disk is full: nothing was changed.
     #[error("the disk is full: nothing was added to the ledger")]
     Full,
+    /// A record is longer than any validator takes: nothing was changed.
+    #[error("a {kind} of {len} bytes is longer than a validator takes ({RECORDS_BYTES})")]
+    TooLong {
+        /// The record's kind.
+        kind: &'static str,
+        /// Its length.
+        len: usize,
+    },
     /// A transaction failed: nothing was changed.
     #[error("cannot add {what} to the ledger")]
     Write {

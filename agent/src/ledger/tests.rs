@@ -119,6 +119,19 @@ fn one_delivery_is_bounded() {
 }
 
 #[test]
+fn what_no_delivery_could_carry_is_not_stored() {
+    let (_dir, mut ledger) = fresh();
+    let session = Maker::new(1);
+    session.open_in(&mut ledger, false);
+    let most = vec![0; assay_ledger::protocol::RECORDS_BYTES];
+    ledger.add_record(&session.id, Kind::JobReceipt, 0, &most).unwrap();
+    let long = [most, vec![0]].concat();
+    let refused = ledger.add_record(&session.id, Kind::JobReceipt, 1, &long).unwrap_err();
+    assert!(matches!(refused, LedgerError::TooLong { kind: "job-receipt", .. }), "{refused}");
+    assert_eq!(ledger.jobs().unwrap().len(), 1);
+}
+
+#[test]
 fn refused_and_local_sessions_are_not_delivered() {
     let (_dir, mut ledger) = fresh();
     let (mut local, mut refused, mut good) = (Maker::new(1), Maker::new(2), Maker::new(3));

@@ -1,5 +1,6 @@
 //! What is added to the ledger; each call is one durable transaction.
 
+use assay_ledger::protocol::RECORDS_BYTES;
 use assay_ledger::receipt::{BeatReceipt, Subject};
 use assay_wire::{Digest, Domain, Kind, hash};
 use rusqlite::{Transaction, TransactionBehavior, params};
@@ -23,7 +24,8 @@ impl Ledger {
     /// Adds a record of a session.
     ///
     /// # Errors
-    /// As [`Ledger::add_session`]; a second beat in one place is [`LedgerError::Write`].
+    /// As [`Ledger::add_session`]; a second beat in one place is [`LedgerError::Write`], and what no
+    /// delivery could carry is [`LedgerError::TooLong`].
     pub fn add_record(
         &mut self,
         session: &Digest,
@@ -31,6 +33,9 @@ impl Ledger {
         seq: u64,
         bytes: &[u8],
     ) -> Result<(), LedgerError> {
+        if bytes.len() > RECORDS_BYTES {
+            return Err(LedgerError::TooLong { kind: kind.name(), len: bytes.len() });
+        }
         self.transaction(LedgerError::write("a record"), |tx| insert_record(tx, session, kind, seq, bytes))
     }
 

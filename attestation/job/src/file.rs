@@ -218,7 +218,8 @@ pub struct JobFile {
     pub network: Network,
     /// What it reads.
     pub inputs: Vec<Input>,
-    /// Directories whose regular files are the job's results.
+    /// Directories whose regular files are the job's results, as many as its receipt can list: at most
+    /// 4,096, and 224 KiB with 56 bytes for each beside its path.
     pub outputs: Vec<String>,
     /// Most bytes of all results together.
     pub output_bytes: u64,
