@@ -17,6 +17,7 @@ pub(crate) mod check;
 mod hex32;
 mod images;
 mod render;
+mod sandbox;
 
 use std::{
     fs::File,
@@ -28,6 +29,7 @@ use assay_wire::{Digest, Domain, VerifyingKey, hash};
 use serde::Deserialize;
 
 pub use self::images::ImageSettings;
+pub use self::sandbox::SandboxSettings;
 
 /// Where the file is when `--config` does not say otherwise.
 pub const DEFAULT_PATH: &str = "/etc/assay/agent.toml";
@@ -218,28 +220,6 @@ pub struct Gpu {
 impl Default for Gpu {
     fn default() -> Self {
         Self { enabled: true, library: "libnvidia-ml.so.1".into() }
-    }
-}
-
-/// How jobs are confined.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct SandboxSettings {
-    /// The jailer; beside the agent, then in `/usr/lib/assay`, when not given.
-    pub jailer: Option<PathBuf>,
-    /// First host user and group id given to jobs; 65,536 for each job that runs. The default starts
-    /// above what systemd hands to containers.
-    pub id_base: u32,
-    /// Processors that no job may use, a list like `0-1,4`; empty for none.
-    pub reserved_cpus: String,
-    /// Where images may come from and how much room they get.
-    pub images: ImageSettings,
-}
-
-impl Default for SandboxSettings {
-    fn default() -> Self {
-        let images = ImageSettings::default();
-        Self { jailer: None, id_base: 0x7000_0000, reserved_cpus: String::new(), images }
     }
 }
 

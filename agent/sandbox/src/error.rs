@@ -184,6 +184,17 @@ pub enum SandboxError {
     /// Another run of the same job uses its checkpoint.
     #[error("another run of this job has its checkpoint")]
     CheckpointBusy,
+    /// The checkpoints of running jobs leave less than this one may hold.
+    #[error(
+        "the job's checkpoint may hold {wanted} bytes, and {left} are left for checkpoints: ask for fewer \
+         in checkpoint_bytes, or raise checkpoints_gib in the node's [sandbox]"
+    )]
+    CheckpointRoom {
+        /// The job's `checkpoint_bytes`.
+        wanted: u64,
+        /// What running jobs leave of the node's own limit.
+        left: u64,
+    },
     /// The disk lacks what the job may fill.
     #[error("{what} needs {needed} bytes on the disk and {left} are left")]
     NoRoom {

@@ -20,6 +20,7 @@ use crate::image::{Image, RunConfig};
 use crate::images::{Images, ImagesConfig};
 use crate::inputs;
 use crate::job::{JobFile, Limits, check_supported};
+use crate::kept::Retention;
 use crate::outcome::{Exit, IdMode, JobOutcome, Usage};
 use crate::room::{Room, Rooms};
 use crate::runs::{Course, Run, Runs};
@@ -69,6 +70,8 @@ pub struct SandboxConfig {
     pub log_bytes: u64,
     /// Bytes of one job's inputs, all together.
     pub input_bytes: u64,
+    /// How much stays of what jobs leave.
+    pub retention: Retention,
     /// How images are come by.
     pub images: ImagesConfig,
 }
@@ -87,6 +90,7 @@ impl SandboxConfig {
             io: IoLimits::default(),
             log_bytes: 1 << 20,
             input_bytes: 64 << 30,
+            retention: Retention::default(),
             images: ImagesConfig::default(),
         }
     }
@@ -158,7 +162,7 @@ impl Sandbox {
         plan.0.secrets = secrets::planned(secrets);
         let (state, input_bytes) = (&self.config.state_dir, self.config.input_bytes);
         plan.0.binds = inputs::bring(job, &dir.path, state, input_bytes, cancel)?;
-        let checkpoint = Checkpoint::open(&self.config.state_dir, job)?;
+        let checkpoint = Checkpoint::open(&self.config.state_dir, job, &self.config.retention)?;
         if let Some(checkpoint) = &checkpoint {
             plan.0.binds.push(checkpoint.bind());
         }
@@ -174,6 +178,8 @@ impl Sandbox {
         (outcome.started_ms, outcome.ended_ms) = (started_ms, ended_ms);
         outcome.wall_ms = ended_ms.saturating_sub(started_ms);
         dir.finish(&serde_json::to_vec_pretty(&outcome).unwrap_or_default())?;
+        let pruned = self.store.prune_jobs(&self.config.retention);
+        pruned.unwrap_or_else(|error| log::warn!("what ended jobs have left stays: {error}"));
         Ok(outcome)
     }
 
@@ -196,14 +202,6 @@ impl Sandbox {
         let usage = counted.over(measured);
         let exit = if is_over { Exit::Quota } else { exit_of(report, &counted)? };
         Ok(Run { finished, exit, usage })
-    }
-
-    /// Removes the directory of a job that [`Sandbox::run`] has returned.
-    ///
-    /// # Errors
-    /// If there is none of this name, or it cannot be removed.
-    pub fn remove(&self, id: &str) -> Result<(), SandboxError> {
-        self.store.remove_job(id)
     }
 
     fn plan(
@@ -321,8 +319,9 @@ fn settle(checkpoint: Option<Checkpoint>, exit: &mut Exit) -> Option<[u8; 32]> {
     if hash.is_none() {
         *exit = Exit::Quota;
     }
-    if hash.is_none() || exit.is_success() {
-        checkpoint.remove();
+    match hash.is_none() || exit.is_success() {
+        true => checkpoint.remove(),
+        false => checkpoint.keep(),
     }
     hash
 }

@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::{FlockOperation, flock};
 
+use crate::confined::Dir;
 use crate::error::SandboxError;
-use crate::remove;
+use crate::kept::{self, Kept, Retention};
+use crate::{remove, tree};
 
-/// Job directories of one digest; far more than anyone keeps.
-const REPEATS_MAX: u32 = 1_000_000;
 /// File whose presence says that a job was accounted for.
 const OUTCOME: &str = "outcome.json";
 
@@ -58,7 +58,7 @@ pub(crate) struct JobDir {
     /// Its path.
     pub(crate) path: PathBuf,
     finished: bool,
-    _lock: File,
+    lock: File,
 }
 
 fn make_private(path: &Path) -> Result<(), SandboxError> {
@@ -97,17 +97,18 @@ impl Store {
         self.root.join("layers")
     }
 
+    /// A state directory that is there already, as it is.
+    pub(crate) fn existing(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
     fn jobs(&self) -> PathBuf {
         self.root.join("jobs")
     }
 
     /// Keeps a job directory from being taken for a leftover between its making and its locking.
     fn lock_jobs(&self) -> Result<File, SandboxError> {
-        let path = self.root.join("jobs.lock");
-        let file = File::create(&path).map_err(SandboxError::state(&path, "create"))?;
-        flock(&file, FlockOperation::LockExclusive)
-            .map_err(|e| SandboxError::state(&path, "lock")(e.into()))?;
-        Ok(file)
+        kept::lock_all(&self.root.join("jobs.lock"))
     }
 
     fn clear_leftovers(&self) -> Result<(), SandboxError> {
@@ -135,30 +136,59 @@ impl Store {
         Ok(lock.map(|lock| Slot { number, lock }))
     }
 
-    /// Makes a directory for a new job, named after its digest and how often it was run.
+    /// Makes a directory for a new job, named after its digest and a number above its earlier runs'.
     pub(crate) fn new_job(&self, digest: &[u8; 32]) -> Result<JobDir, SandboxError> {
         let _lock = self.lock_jobs()?;
-        let prefix: String = hex::encode(digest).chars().take(16).collect();
-        for repeat in 0..REPEATS_MAX {
-            let id = format!("{prefix}-{repeat}");
-            let path = self.jobs().join(&id);
-            match DirBuilder::new().mode(0o700).create(&path) {
-                Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-                made => {
-                    made.map_err(SandboxError::state(&path, "create"))?;
-                    return JobDir::new(id, path);
-                }
-            }
-        }
-        Err(SandboxError::Busy { slots: REPEATS_MAX })
+        let prefix = prefix(&hex::encode(digest));
+        let runs = self.runs(&prefix)?;
+        let last = runs.iter().map(|(number, _)| *number).max();
+        let number = last.map_or(Some(0), |last| last.checked_add(1));
+        let number = number.ok_or(SandboxError::Busy { slots: u32::MAX })?;
+        let id = format!("{prefix}-{number}");
+        let path = self.jobs().join(&id);
+        DirBuilder::new().mode(0o700).create(&path).map_err(SandboxError::state(&path, "create"))?;
+        JobDir::new(id, path)
     }
 
-    /// Removes an accounted job's directory.
-    pub(crate) fn remove_job(&self, id: &str) -> Result<(), SandboxError> {
-        let plain = !id.is_empty() && id.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-');
-        let path = self.jobs().join(if plain { id } else { "no such job" });
-        remove::tree(&path).map_err(SandboxError::state(path, "remove"))
+    /// Numbers and directories of the runs of jobs whose digests start like this.
+    fn runs(&self, prefix: &str) -> Result<Vec<(u32, PathBuf)>, SandboxError> {
+        let jobs = self.jobs();
+        let run = |entry: fs::DirEntry| {
+            let name = entry.file_name().into_string().ok()?;
+            let number = name.strip_prefix(prefix)?.strip_prefix('-')?.parse().ok()?;
+            Some((number, entry.path()))
+        };
+        let entries = fs::read_dir(&jobs).map_err(SandboxError::state(&jobs, "list"))?;
+        Ok(entries.flatten().filter_map(run).collect())
     }
+
+    /// Removes the oldest directories of ended jobs, as far as they are more than may stay.
+    pub(crate) fn prune_jobs(&self, retention: &Retention) -> Result<(), SandboxError> {
+        let _lock = self.lock_jobs()?;
+        let ended = kept::list(&self.jobs(), |path| path.join(OUTCOME).exists());
+        let is_over = |rest: &[Kept]| rest.len() > retention.jobs || kept::bytes(rest) > retention.job_bytes;
+        kept::evict(ended, is_over);
+        Ok(())
+    }
+
+    /// Removes the directories of a job's ended runs. How many there were.
+    pub(crate) fn remove_ended(&self, job: &str) -> Result<u64, SandboxError> {
+        let _lock = self.lock_jobs()?;
+        let mut removed = 0;
+        for (_, path) in self.runs(&prefix(job))? {
+            let lock = kept::try_lock(&path).map_err(SandboxError::state(&path, "lock"))?;
+            if lock.is_some() {
+                remove::tree(&path).map_err(SandboxError::state(&path, "remove"))?;
+                removed += 1;
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// What a job's directories are named after: the first 16 digits of its digest.
+fn prefix(job: &str) -> String {
+    job.chars().take(16).collect()
 }
 
 impl JobDir {
@@ -168,7 +198,7 @@ impl JobDir {
         let lock = lock.ok_or_else(taken)?;
         let out = path.join("out");
         DirBuilder::new().mode(0o700).create(&out).map_err(SandboxError::state(&out, "create"))?;
-        Ok(Self { id, path, finished: false, _lock: lock })
+        Ok(Self { id, path, finished: false, lock })
     }
 
     /// Records the outcome; from then on the directory outlives this value.
@@ -177,7 +207,14 @@ impl JobDir {
         fs::write(&new, outcome).map_err(SandboxError::state(&new, "write"))?;
         fs::rename(&new, &path).map_err(SandboxError::state(&path, "rename"))?;
         self.finished = true;
+        // Without the note it is measured each time that somebody asks.
+        self.note_size().unwrap_or_else(|error| log::warn!("{}: {error}", self.path.display()));
         Ok(())
+    }
+
+    fn note_size(&self) -> io::Result<()> {
+        let bytes = tree::disk_usage(&Dir::open(&self.path)?);
+        kept::note(&self.lock, bytes.unwrap_or(u64::MAX))
     }
 }
 
@@ -211,9 +248,62 @@ mod tests {
         let (kept, gone) = (finished.path.clone(), running.path.clone());
         drop((finished, running));
         assert!(kept.exists() && !gone.exists());
-        store.remove_job("0101010101010101-0").unwrap();
-        assert!(!kept.exists());
-        assert!(store.remove_job("../layers").is_err());
+    }
+
+    /// A job that ran and left so many bytes, this long after the others.
+    fn ended(store: &Store, digest: u8, bytes: usize, second: u64) -> JobDir {
+        let mut dir = store.new_job(&[digest; 32]).unwrap();
+        fs::write(dir.path.join("out/file"), vec![1; bytes]).unwrap();
+        dir.finish(b"{}").unwrap();
+        dir.lock.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(second)).unwrap();
+        dir
+    }
+
+    fn names(root: &Path) -> Vec<String> {
+        let entries = fs::read_dir(root.join("jobs")).unwrap();
+        let mut names: Vec<_> = entries.map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names.iter().map(|name| name[14..].to_owned()).collect()
+    }
+
+    #[test]
+    fn the_oldest_ended_jobs_go_by_number_and_by_bytes() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(root.path()).unwrap();
+        let running = store.new_job(&[9; 32]).unwrap();
+        (1..=4).for_each(|n| drop(ended(&store, n, 1 << 20, n.into())));
+        let keep = |jobs, job_bytes| {
+            store.prune_jobs(&Retention { jobs, job_bytes, ..Retention::default() }).unwrap();
+        };
+        keep(4, 1 << 30);
+        assert_eq!(names(root.path()), ["01-0", "02-0", "03-0", "04-0", "09-0"]);
+        keep(3, 1 << 30);
+        assert_eq!(names(root.path()), ["02-0", "03-0", "04-0", "09-0"]);
+        keep(3, (2 << 20) + (1 << 19));
+        assert_eq!(names(root.path()), ["03-0", "04-0", "09-0"]);
+        // The run that has just ended holds its own directory still.
+        let last = ended(&store, 5, 8 << 20, 9);
+        keep(3, 1 << 20);
+        assert_eq!(names(root.path()), ["05-0", "09-0"]);
+        drop((last, running));
+    }
+
+    #[test]
+    fn a_job_is_removed_with_all_of_its_ended_runs() {
+        let root = tempfile::tempdir().unwrap();
+        let store = Store::open(root.path()).unwrap();
+        ended(&store, 1, 1, 1);
+        ended(&store, 2, 1, 1);
+        let running = store.new_job(&[1; 32]).unwrap();
+        let job = hex::encode([1; 32]);
+        assert_eq!(store.remove_ended(&job).unwrap(), 1);
+        assert_eq!(names(root.path()), ["01-1", "02-0"]);
+        // The newest run has the highest number, whatever was removed.
+        let newest = store.new_job(&[1; 32]).unwrap();
+        assert!(newest.id.ends_with("-2"));
+        drop((running, newest));
+        assert_eq!(store.remove_ended(&job).unwrap(), 0);
+        assert!(Store::existing(&root.path().join("none")).remove_ended(&job).is_err());
     }
 
     #[test]

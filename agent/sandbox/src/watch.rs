@@ -94,7 +94,8 @@ mod tests {
 
     fn checkpoint(state: &Path) -> Checkpoint {
         let text = "[job]\nimage = \"oci:/l\"\ncheckpoint = \"/c\"\ncheckpoint_bytes = \"64Ki\"\n";
-        Checkpoint::open(state, &JobFile::parse(text.as_bytes()).unwrap()).unwrap().unwrap()
+        let job = JobFile::parse(text.as_bytes()).unwrap();
+        Checkpoint::open(state, &job, &crate::Retention::default()).unwrap().unwrap()
     }
 
     /// A stand-in for the jailer, which waits for the order to stop, does what a job's death does, and reports.

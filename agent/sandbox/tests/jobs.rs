@@ -41,7 +41,8 @@ fn hello_with_an_output() {
     let recorded = std::fs::read(done.dir.join("outcome.json")).unwrap();
     let recorded: assay_sandbox::JobOutcome = serde_json::from_slice(&recorded).unwrap();
     assert_eq!(recorded.exit, done.exit);
-    bench.sandbox.remove(&done.id).unwrap();
+    let removed = assay_sandbox::kept::remove_job(&bench.state(), &hex::encode(done.job_digest)).unwrap();
+    assert_eq!(removed.runs, 1);
     assert!(!done.dir.exists());
 }
 

@@ -221,6 +221,8 @@ pub(crate) enum Job {
     Stop(JobName),
     /// Show one job's receipt
     Show(JobName),
+    /// Remove the outputs, logs and unused checkpoint of a job's ended runs; receipts stay in the ledger
+    Remove(JobName),
     /// Print the JSON Schema of job files
     Schema(Json),
     /// Print the hash by which a job file names a file or directory as an input
@@ -237,7 +239,7 @@ impl Job {
         match self {
             Self::Run { json, .. } | Self::List(json) | Self::Schema(json) => json.json,
             Self::Logs { json, .. } | Self::Hash { json, .. } => json.json,
-            Self::Stop(name) | Self::Show(name) => name.json.json,
+            Self::Stop(name) | Self::Show(name) | Self::Remove(name) => name.json.json,
         }
     }
 }

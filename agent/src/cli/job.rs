@@ -1,8 +1,8 @@
-//! `job`: run, list, show, logs, stop, schema, hash.
+//! `job`: run, list, show, logs, stop, remove, schema, hash.
 
 use std::path::Path;
 
-use assay_sandbox::{Event, images, inputs};
+use assay_sandbox::{Event, images, inputs, kept};
 use serde::Serialize;
 
 use super::{
@@ -33,6 +33,7 @@ pub(super) fn run(command: &Job, config: &Config, client: &Client) -> Result<u8,
             logs::run(config, &wanted, *follow, json.json)
         }
         Job::Stop(name) => stop(client, &name.job, name.json.json),
+        Job::Remove(name) => remove(config, &found(config, client, &name.job)?.job, name.json.json),
         Job::Schema(_) => schema(),
         Job::Hash { path, json } => hash(path, json.json),
     }
@@ -281,6 +282,25 @@ pub(super) fn hash(path: &Path, json: bool) -> Result<u8, CliError> {
         false => print::out(&format!("{sha256}\n")).map_err(CliError::Print)?,
     }
     Ok(0)
+}
+
+#[derive(Serialize)]
+struct Removed<'a> {
+    removed: &'a str,
+    runs: u64,
+    checkpoint: bool,
+}
+
+/// Removes what is on the disk; what a run uses stays, and so do receipts in the ledger.
+fn remove(config: &Config, job: &str, json: bool) -> Result<u8, CliError> {
+    let kept::Removed { runs, checkpoint } = kept::remove_job(&config.node.sandbox_dir(), job)
+        .map_err(|error| CliError::part("the job's files are not removed", error))?;
+    if json {
+        return versioned(&Removed { removed: job, runs, checkpoint }).map(|()| 0);
+    }
+    let also = if checkpoint { " and its checkpoint" } else { "" };
+    let text = format!("removed the files of {runs} runs of {}{also}\n", print::plain(job));
+    print::out(&text).map_err(CliError::Print).map(|()| 0)
 }
 
 #[derive(Serialize)]

@@ -6,7 +6,7 @@ use assay_attester::Backend;
 use assay_sandbox::cgroup::is_cpu_list;
 use assay_sandbox::registry_ref::RegistryRef;
 
-use super::{Config, ConfigError, ImageSettings, Validator};
+use super::{Config, ConfigError, ImageSettings, SandboxSettings, Validator};
 
 type Checked = Result<(), ConfigError>;
 
@@ -104,7 +104,18 @@ fn rest(config: &Config) -> Checked {
     demand(free, "sandbox.id_base", sandbox.id_base, "from 65536 to 3000000000")?;
     let listed = is_cpu_list(&sandbox.reserved_cpus);
     demand(listed, "sandbox.reserved_cpus", &sandbox.reserved_cpus, "a list of processors like \"0-1,4\"")?;
+    kept(sandbox)?;
     images(&sandbox.images)
+}
+
+fn kept(sandbox: &SandboxSettings) -> Checked {
+    let range = |key: &str, value: u64, most: u64, expected| {
+        demand((1..=most).contains(&value), &format!("sandbox.{key}"), value, expected)
+    };
+    range("jobs_kept", sandbox.jobs_kept.into(), 1 << 16, "from 1 to 65536")?;
+    range("jobs_gib", sandbox.jobs_gib, 1 << 20, "from 1 to 1048576")?;
+    range("checkpoints_kept", sandbox.checkpoints_kept.into(), 1 << 12, "from 1 to 4096")?;
+    range("checkpoints_gib", sandbox.checkpoints_gib, 1 << 20, "from 1 to 1048576")
 }
 
 fn images(images: &ImageSettings) -> Checked {

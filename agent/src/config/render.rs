@@ -5,7 +5,7 @@ use std::{
     path::Path,
 };
 
-use super::{Config, ImageSettings, Validator};
+use super::{Config, ImageSettings, SandboxSettings, Validator};
 
 impl Config {
     /// This configuration as a commented file; reading it back gives an equal one.
@@ -125,7 +125,27 @@ fn sandbox(page: &mut Page, config: &Config) {
     page.value("id_base", config.sandbox.id_base);
     page.comment("Processors that no job may use, such as \"0-1,4\"; empty for none.");
     page.text("reserved_cpus", &config.sandbox.reserved_cpus);
+    kept(page, &config.sandbox);
     images(page, &config.sandbox.images);
+}
+
+fn kept(page: &mut Page, sandbox: &SandboxSettings) {
+    page.comment(
+        "How many ended jobs keep their outputs and logs: 1 to 65536. The oldest go first; receipts stay in",
+    );
+    page.comment("the ledger. `assay-agent job remove JOB` removes them earlier.");
+    page.value("jobs_kept", sandbox.jobs_kept);
+    page.comment(
+        "GiB that those may take together: 1 to 1048576. The job that ended last stays in any case.",
+    );
+    page.value("jobs_gib", sandbox.jobs_gib);
+    page.comment("How many checkpoints are kept for a job's next run: 1 to 4096. What is out of use longest goes first.");
+    page.value("checkpoints_kept", sandbox.checkpoints_kept);
+    page.comment(
+        "GiB that checkpoints may take together: 1 to 1048576. A running job's counts with all that it may",
+    );
+    page.comment("hold, and a job that asks for more than is left is refused.");
+    page.value("checkpoints_gib", sandbox.checkpoints_gib);
 }
 
 fn images(page: &mut Page, images: &ImageSettings) {

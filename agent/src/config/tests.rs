@@ -46,6 +46,10 @@ fn full() -> String {
         jailer = "/opt/assay-jailer"
         id_base = 200000
         reserved_cpus = "0-1"
+        jobs_kept = 12
+        jobs_gib = 34
+        checkpoints_kept = 56
+        checkpoints_gib = 78
         [sandbox.images]
         disk_gib = 5
         reserve_mib = 100
@@ -143,6 +147,10 @@ fn every_range_is_checked_and_named() {
         ("[sandbox]\nid_base = 1000", "sandbox.id_base"),
         ("[sandbox]\nid_base = 4000000000", "sandbox.id_base"),
         ("[sandbox]\nreserved_cpus = \"two\"", "sandbox.reserved_cpus"),
+        ("[sandbox]\njobs_kept = 0", "sandbox.jobs_kept"),
+        ("[sandbox]\njobs_gib = 0", "sandbox.jobs_gib"),
+        ("[sandbox]\ncheckpoints_kept = 5000", "sandbox.checkpoints_kept"),
+        ("[sandbox]\ncheckpoints_gib = 2000000", "sandbox.checkpoints_gib"),
         ("[sandbox.images]\ndisk_gib = 0", "sandbox.images.disk_gib"),
         ("[sandbox.images]\nreserve_mib = 1", "sandbox.images.reserve_mib"),
         ("[sandbox.images]\nlayer_gib = 0", "sandbox.images.layer_gib"),
@@ -222,4 +230,14 @@ fn a_file_has_a_size_limit_and_a_missing_one_is_named() {
     assert!(matches!(Config::load(&path), Err(ConfigError::TooLarge { .. })));
     std::fs::write(&path, Config::default().render()).unwrap();
     assert_eq!(Config::load(&path).unwrap(), Config::default());
+}
+
+#[test]
+fn what_is_kept_of_jobs_reaches_the_sandbox() {
+    let config = Config::parse(&full()).unwrap();
+    let puller = assay_sandbox::pull::Puller::Socket("/pull".into());
+    let unpacker = assay_sandbox::unpack_process::Unpacker::InProcess;
+    let kept = config.sandbox.sandbox(&config.node, unpacker, puller).retention;
+    assert_eq!((kept.jobs, kept.job_bytes), (12, 34 << 30));
+    assert_eq!((kept.checkpoints, kept.checkpoint_bytes), (56, 78 << 30));
 }
