@@ -1,6 +1,8 @@
 //! `doctor --sandbox`: what stopped each thing that a job must not be able to do.
 
 use assay_sandbox::audit::{Attempt, Audit};
+use assay_sandbox::pull::Puller;
+use assay_sandbox::unpack_process::Unpacker;
 use assay_sandbox::{Sandbox, SandboxConfig};
 use serde::Serialize;
 
@@ -9,7 +11,7 @@ use super::super::{
     print::{self, Page, Paint, Tone},
     progress::Progress,
 };
-use crate::config::Config;
+use crate::config::{Config, ImageSettings};
 
 #[derive(Serialize)]
 struct Report<'a> {
@@ -24,10 +26,7 @@ pub(in crate::cli) fn run(config: &Config, json: bool) -> Result<u8, CliError> {
     let progress = Progress::start("trying what no job may do");
     let failed = |error| CliError::part("the sandbox's audit", error);
     // Slots are locked, so that a running agent's jobs keep their ids apart from the audit's.
-    let mut settings = SandboxConfig::new(config.node.sandbox_dir());
-    settings.jailer.clone_from(&config.sandbox.jailer);
-    settings.id_base = config.sandbox.id_base;
-    let audit = Sandbox::new(settings).and_then(|sandbox| sandbox.audit()).map_err(failed)?;
+    let audit = Sandbox::new(settings(config)).and_then(|sandbox| sandbox.audit()).map_err(failed)?;
     drop(progress);
     let printed = if json {
         print::json(&Report { schema: print::SCHEMA, passed: audit.passed(), audit: &audit })
@@ -36,6 +35,13 @@ pub(in crate::cli) fn run(config: &Config, json: bool) -> Result<u8, CliError> {
     };
     printed.map_err(CliError::Print)?;
     Ok(if audit.passed() { 0 } else { error::FAILED })
+}
+
+/// The agent's own: the layers are those of its jobs, and others would not fit its budget.
+fn settings(config: &Config) -> SandboxConfig {
+    // The audit's image is of its own making: nothing is fetched or unpacked.
+    let puller = Puller::Socket(config.node.runtime_dir.join(ImageSettings::PULL_SOCKET));
+    config.sandbox.sandbox(&config.node, Unpacker::InProcess, puller)
 }
 
 fn page(audit: &Audit, paint: Paint) -> Page {
@@ -52,4 +58,19 @@ fn page(audit: &Audit, paint: Paint) -> Page {
 
 fn line(attempt: &Attempt) -> String {
     format!("{}: {}", attempt.what, attempt.wall)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Opening the store removes what exceeds its budget.
+    #[test]
+    fn the_audit_opens_the_agents_store_with_the_agents_budget() {
+        let text = "[sandbox]\nreserved_cpus = \"0\"\n[sandbox.images]\ndisk_gib = 500\nreserve_mib = 16\n";
+        let settings = settings(&Config::parse(text).unwrap());
+        assert_eq!(settings.images.budget_bytes, 500 << 30);
+        assert_eq!(settings.images.unpack.reserve_bytes, 16 << 20);
+        assert_eq!(settings.reserved_cpus, "0");
+    }
 }
