@@ -63,6 +63,7 @@ use crate::control::{CONTROL_SOCKET, LINK_SOCKET};
 use crate::ledger::{Ledger, Stored};
 pub use error::CoreError;
 use gpus::Gpus;
+pub(crate) use jobs::NO_CGROUPS;
 pub use local::job_without_daemon;
 use node::Node;
 use status::Severity;

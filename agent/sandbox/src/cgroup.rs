@@ -29,6 +29,7 @@ pub use limits::IoLimits;
 pub(crate) use limits::{Bounds, Share};
 pub use support::{Support, pressure, support};
 pub(crate) use tree::Tree;
+pub use tree::own_place;
 pub(crate) use usage::Account;
 
 use crate::error::SandboxError;

@@ -67,6 +67,17 @@ impl Rooms {
         Ok(rooms)
     }
 
+    /// Whether jobs can have cgroups with every limit.
+    ///
+    /// # Errors
+    /// Why they cannot.
+    pub(crate) fn can_limit(&self) -> Result<(), SandboxError> {
+        match &self.tree {
+            Some(tree) => tree.can_limit(),
+            None => Tree::open(self.given.as_deref(), &self.state)?.can_limit(),
+        }
+    }
+
     /// Takes the first room that is free and empty.
     ///
     /// # Errors
@@ -249,6 +260,19 @@ mod tests {
         assert!(room.cgroup(&resources).unwrap().is_none());
         drop(room);
         assert!(!store.try_slot(0).unwrap().unwrap().is_clean());
+    }
+
+    #[test]
+    fn limits_need_every_controller() {
+        let state = tempfile::tempdir().unwrap();
+        let store = Store::open(state.path()).unwrap();
+        let config = config(state.path());
+        let rooms = Rooms::open(&store, &config).unwrap();
+        assert!(matches!(rooms.can_limit(), Err(SandboxError::NoControllers { .. })));
+        let parent = config.cgroup_parent.unwrap();
+        fs::create_dir(&parent).unwrap();
+        fs::write(parent.join("cgroup.controllers"), "cpu cpuset io memory pids\n").unwrap();
+        rooms.can_limit().unwrap();
     }
 
     #[test]

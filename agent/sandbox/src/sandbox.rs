@@ -134,6 +134,14 @@ impl Sandbox {
         Ok(Self { config, jailer, store, rooms, images })
     }
 
+    /// Whether jobs with cgroup limits can run here.
+    ///
+    /// # Errors
+    /// Why they are refused: [`SandboxError::NoPlace`] or [`SandboxError::NoControllers`].
+    pub fn can_limit(&self) -> Result<(), SandboxError> {
+        self.rooms.can_limit()
+    }
+
     /// Runs one job to its end, restarts included, or until `cancel` is set, and collects its
     /// results. `secrets` are those of the job file, opened, in the order of their names.
     ///

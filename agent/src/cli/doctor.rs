@@ -102,7 +102,7 @@ fn checks(config: &Config, source: Source<'_>) -> Vec<Check> {
     progress.say("checking the sandbox");
     checks.push(machine::jailer(&config.sandbox));
     checks.push(machine::user_namespaces());
-    checks.push(machine::cgroups());
+    checks.push(machine::cgroups(daemon));
     checks.push(node::state_dir(&config.node));
     checks.extend(node::identity(&config.node, daemon));
     checks.extend(node::validators(config, daemon));

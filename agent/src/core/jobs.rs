@@ -19,12 +19,15 @@ use tokio::time::{sleep, timeout};
 use super::answer::{Answer, Checkable, JobRow};
 use super::error::chain;
 use super::node::Node;
+use super::status::Severity;
 use super::{audit, clock, job_receipt, local};
 use crate::config::{Config, ImageSettings};
 
 /// Most jobs at a time; a beat names no more than that.
 const MAX_RUNNING: usize = 16;
 
+/// Code of the health item of a core whose jobs get no cgroups.
+pub(crate) const NO_CGROUPS: &str = "sandbox.cgroups";
 /// Most jobs of a list: what an answer has room for.
 const LISTED_MAX: usize = 4096;
 
@@ -100,7 +103,7 @@ impl Jobs {
         }
     }
 
-    fn sandbox(&mut self, config: &Config) -> Result<Arc<Sandbox>, SandboxError> {
+    pub(super) fn sandbox(&mut self, config: &Config) -> Result<Arc<Sandbox>, SandboxError> {
         if let Some(sandbox) = &self.sandbox {
             return Ok(Arc::clone(sandbox));
         }
@@ -133,10 +136,17 @@ pub(super) fn open_sandbox(config: &Config, puller: Puller) -> Result<Sandbox, S
     Sandbox::new(config.sandbox.sandbox(&config.node, Unpacker::Process(own_program()), puller))
 }
 
-/// Ends what the jobs of a core that died have left. A machine that can run no job says so when one comes.
+/// Ends what the jobs of a core that died have left. A machine that can run no job says so when one comes;
+/// one that refuses jobs with the default limits is a health item.
 pub(super) fn sweep(node: &Node) {
-    if let Err(error) = node.jobs.borrow_mut().sandbox(&node.config) {
-        log::info!("no sandbox: {}", chain(&error));
+    let sandbox = node.jobs.borrow_mut().sandbox(&node.config);
+    match sandbox.map(|sandbox| sandbox.can_limit()) {
+        Ok(Ok(())) => node.clear(NO_CGROUPS),
+        Ok(Err(error)) => {
+            let text = format!("jobs with limits = \"cgroup\", the default, are refused: {}", chain(&error));
+            node.raise(NO_CGROUPS, Severity::Warning, text);
+        }
+        Err(error) => log::info!("no sandbox: {}", chain(&error)),
     }
 }
 

@@ -19,7 +19,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use rustix::fs::getxattr;
+use rustix::fs::{Access, getxattr};
 use sha2::{Digest, Sha256};
 
 use super::support::{EXTRA, NEEDED, controllers, lacking};
@@ -54,6 +54,22 @@ impl Place {
     pub(super) fn base(&self) -> &Path {
         match self {
             Self::Given(path) | Self::Root(path) | Self::Delegated(path) => path,
+        }
+    }
+
+    /// The controllers that it can hand on.
+    ///
+    /// # Errors
+    /// [`SandboxError::NoControllers`] where one that is needed is not among them.
+    fn controllers(&self) -> Result<Vec<String>, SandboxError> {
+        let there = controllers(&self.base().join("cgroup.controllers"));
+        let missing = lacking(&there, &NEEDED);
+        match missing.is_empty() {
+            true => Ok(there),
+            false => Err(SandboxError::NoControllers {
+                missing: missing.join(", "),
+                parent: self.base().to_owned(),
+            }),
         }
     }
 
@@ -126,6 +142,18 @@ pub(super) fn hierarchy(mounts: &str) -> Option<Mount> {
     mounts.lines().find_map(mount)
 }
 
+/// Whether a sandbox that this process opened could give jobs cgroups with every limit. Changes nothing.
+///
+/// # Errors
+/// [`SandboxError::NoPlace`] or [`SandboxError::NoControllers`], with the reason.
+pub fn own_place() -> Result<(), SandboxError> {
+    let place = Place::find()?;
+    place.controllers()?;
+    let control = place.base().join("cgroup.subtree_control");
+    let reason = "this process's cgroup is not this user's to divide";
+    rustix::fs::access(&control, Access::WRITE_OK).map_err(|_| SandboxError::NoPlace { reason })
+}
+
 fn is_delegated(dir: &Path) -> bool {
     let mut value = [0; 2];
     MARKS.into_iter().any(|mark| getxattr(dir, mark, &mut value) == Ok(1) && value.first() == Some(&b'1'))
@@ -158,6 +186,14 @@ impl Tree {
             vacate(base)?;
         }
         Ok(Self { jobs: place.jobs(), place, tag, runs: AtomicU64::new(0) })
+    }
+
+    /// Whether jobs can have every limit here.
+    ///
+    /// # Errors
+    /// [`SandboxError::NoControllers`].
+    pub(crate) fn can_limit(&self) -> Result<(), SandboxError> {
+        self.place.controllers().map(drop)
     }
 
     /// Removes the cgroups of a slot, with everything in them. True if none is left.
@@ -271,14 +307,7 @@ impl Tree {
         if lacking(&handed, &NEEDED).is_empty() {
             return Ok(());
         }
-        let there = controllers(&self.place.base().join("cgroup.controllers"));
-        let missing = lacking(&there, &NEEDED);
-        if !missing.is_empty() {
-            return Err(SandboxError::NoControllers {
-                missing: missing.join(", "),
-                parent: self.place.base().to_owned(),
-            });
-        }
+        let there = self.place.controllers()?;
         // From the top down: a cgroup can hand on only what it was given.
         let steps: &[&Path] =
             if self.jobs == self.place.base() { &[&self.jobs] } else { &[self.place.base(), &self.jobs] };

@@ -10,13 +10,14 @@ use std::{
 use assay_attester::{Backend, Tpm, TpmError};
 use assay_boot::EventLog;
 use assay_inventory::nvml::{GpuInventory, GpuStatus};
-use assay_sandbox::cgroup::{Support, support};
+use assay_sandbox::SandboxError;
+use assay_sandbox::cgroup::{Support, own_place, support};
 
 use super::{Check, Mark};
 use crate::{
     cli::inventory::{Attested, gpus},
     config::{Boot, Gpu, SandboxSettings, TpmConfig},
-    core::status::Status,
+    core::{NO_CGROUPS, status::Status},
 };
 
 /// NVIDIA's PCI vendor id.
@@ -205,22 +206,46 @@ pub(super) fn user_namespaces() -> Check {
     }
 }
 
-pub(super) fn cgroups() -> Check {
-    judge_support(&support())
+/// The kernel's part first, then whether the agent has a cgroup to divide: the running one, or one that
+/// were started from here.
+pub(super) fn cgroups(daemon: Option<&Status>) -> Check {
+    judge_place(judge_support(&support()), daemon, own_place)
+}
+
+const CGROUPS: &str = "sandbox.cgroups";
+
+fn judge_place(
+    machine: Check,
+    daemon: Option<&Status>,
+    own: impl FnOnce() -> Result<(), SandboxError>,
+) -> Check {
+    const NEXT: &str = "start it by its systemd unit, or by systemd-run --scope --property=Delegate=yes";
+    if machine.mark != Mark::Good {
+        return machine;
+    }
+    let found = match daemon {
+        Some(status) => {
+            status.health.iter().find(|item| item.code == NO_CGROUPS).map(|item| item.text.clone())
+        }
+        None => own().err().map(|error| format!("an agent started from here has none: {}", chain(&error))),
+    };
+    match found {
+        Some(text) => Check::new(CGROUPS, Mark::Warning, format!("{}, but {text}", machine.text)).next(NEXT),
+        None => machine,
+    }
 }
 
 fn judge_support(support: &Support) -> Check {
-    const CODE: &str = "sandbox.cgroups";
     const NEXT: &str =
         "boot with systemd.unified_cgroup_hierarchy=1; until then only jobs with limits = \"rlimit\" run";
     let list = |names: &[&str]| if names.is_empty() { "nothing".to_owned() } else { names.join(", ") };
     if support.mount.is_none() {
-        return Check::new(CODE, Mark::Warning, "no cgroup v2 hierarchy is mounted").next(NEXT);
+        return Check::new(CGROUPS, Mark::Warning, "no cgroup v2 hierarchy is mounted").next(NEXT);
     }
     let there = list(&support.present);
     if !support.missing.is_empty() {
         let text = format!("cgroup v2 with {there} lacks {}", list(&support.missing));
-        return Check::new(CODE, Mark::Warning, text).next(NEXT);
+        return Check::new(CGROUPS, Mark::Warning, text).next(NEXT);
     }
     let mut text = format!("cgroup v2 with {there}");
     if !support.absent.is_empty() {
@@ -229,7 +254,7 @@ fn judge_support(support: &Support) -> Check {
     if !support.pressure {
         text.push_str("; the kernel counts no stalls (psi=1)");
     }
-    Check::good(CODE, text)
+    Check::good(CGROUPS, text)
 }
 
 #[cfg(test)]
@@ -292,6 +317,25 @@ mod tests {
         let check = judge_support(&some);
         assert!(check.mark == Mark::Warning && check.text == "cgroup v2 with cpu lacks io, pids");
         assert_eq!(judge_support(&Support { mount: None, ..some }).mark, Mark::Warning);
+    }
+
+    /// Controllers at the root of the machine say nothing of the cgroup that an agent is in.
+    #[test]
+    fn a_cgroup_that_is_not_the_agents_is_told() {
+        use crate::core::status::{HealthItem, Severity};
+        let machine = || Check::good(CGROUPS, "cgroup v2 with cpu");
+        let none = || Err(SandboxError::NoPlace { reason: "not delegated" });
+        assert_eq!(judge_place(machine(), None, || Ok(())), machine());
+        let login = judge_place(machine(), None, none);
+        assert!(login.mark == Mark::Warning && login.text.contains("not delegated") && login.next.is_some());
+        let mut status = Status::default();
+        assert_eq!(judge_place(machine(), Some(&status), none).mark, Mark::Good);
+        let code = NO_CGROUPS.to_owned();
+        status.health.push(HealthItem { code, severity: Severity::Warning, text: "refused".into() });
+        let running = judge_place(machine(), Some(&status), || Ok(()));
+        assert!(running.mark == Mark::Warning && running.text.contains("refused"));
+        let old = Check::new(CGROUPS, Mark::Warning, "no cgroup v2");
+        assert_eq!(judge_place(old.clone(), None, none), old);
     }
 
     #[test]

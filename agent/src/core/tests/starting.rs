@@ -42,6 +42,15 @@ async fn an_audit_without_a_result_refuses_the_job_and_is_made_again() {
     assert!(rig.node.jobs.borrow().running().is_empty());
 }
 
+#[test]
+fn a_core_whose_jobs_get_no_cgroups_says_so_when_it_starts() {
+    let (_dir, rig) = with_a_broken_jailer();
+    jobs::sweep(&rig.node);
+    let possible = rig.node.jobs.borrow_mut().sandbox(&rig.node.config).unwrap().can_limit();
+    let told = codes(&rig.node).iter().any(|code| code == NO_CGROUPS);
+    assert_eq!(told, possible.is_err(), "{possible:?}");
+}
+
 #[tokio::test]
 async fn a_job_has_its_place_while_the_sandbox_is_audited() {
     let (_dir, rig) = with_a_broken_jailer();
