@@ -42,6 +42,8 @@ const HOSTNAME: &str = "job";
 const SIGKILL: i32 = rustix::process::Signal::KILL.as_raw();
 /// By how much `RLIMIT_NPROC` exceeds a cgroup's limit on processes.
 const NPROC_SLACK: u64 = 64;
+/// More processors than any kernel runs on (`NR_CPUS` goes to 8,192).
+const PROCESSORS_MAX: u64 = 8192;
 /// Open files per process.
 const OPEN_FILES: u64 = 65_536;
 
@@ -278,7 +280,9 @@ fn environment(config: &RunConfig, job: &JobFile) -> Vec<String> {
 fn rlimits(job: &JobFile) -> Rlimits {
     let resources = &job.resources;
     let only_rlimit = resources.limits == Limits::Rlimit;
-    let cpus = resources.cpu_milli.div_ceil(1000);
+    // Its end is a bare SIGKILL, and all threads of a process count together. A cgroup's `cpu.max` keeps a
+    // process below it; where nothing limits `cpu`, no process may reach it within the job's time.
+    let cpus = if only_rlimit { PROCESSORS_MAX } else { resources.cpu_milli.div_ceil(1000) };
     Rlimits {
         // The job's first process is of the same user and counts. A cgroup refuses
         // earlier, and counts what it refused.
@@ -370,4 +374,22 @@ fn account(
         stderr: summarize_log(&plan.logs.stderr, report.stderr_bytes)?,
         dir: dir.path.clone(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `RLIMIT_CPU` ends a job as by a signal, so the time limit has to come first.
+    #[test]
+    fn threads_on_every_processor_do_not_reach_the_limit_on_processor_time() {
+        let limits = |mode: &str| {
+            let text = format!(
+                "[job]\nimage = \"oci:/l\"\ntimeout = \"10m\"\n[job.resources]\ncpu = \"1500m\"\nlimits = \"{mode}\"\n"
+            );
+            rlimits(&JobFile::parse(text.as_bytes()).unwrap())
+        };
+        assert!(limits("rlimit").cpu_seconds > 600 * PROCESSORS_MAX);
+        assert_eq!(limits("cgroup").cpu_seconds, 600 * 2 + 1);
+    }
 }
