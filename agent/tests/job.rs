@@ -204,6 +204,76 @@ fn a_running_job_is_listed_and_stopped() {
     assert_eq!(json(&ended)["state"], "cancelled");
 }
 
+/// What a terminal sends goes to the command alone: the jailer is in a group of its own.
+#[test]
+fn a_job_without_an_agent_that_is_interrupted_leaves_its_account() {
+    use nix::sys::signal::{Signal, kill};
+    let Some(place) = Place::new() else { return };
+    let endless = place.job("endless.toml", "echo made > /out/file; echo on; sleep 1000");
+    for signal in [Signal::SIGINT, Signal::SIGTERM] {
+        let running =
+            place.command(&["job", "run", "--json", &endless]).stdout(Stdio::piped()).spawn().unwrap();
+        let started = running_job(&place);
+        kill(nix::unistd::Pid::from_raw(i32::try_from(running.id()).unwrap()), signal).unwrap();
+        let ended = running.wait_with_output().unwrap();
+        assert_eq!(ended.status.code(), Some(1), "{ended:?}");
+        let answer = json(&ended);
+        assert_eq!(
+            (&answer["state"], &answer["outputs"][0]["path"]),
+            (&"cancelled".into(), &"/out/file".into())
+        );
+        assert!(started.join("receipt.cbor").is_file());
+    }
+    let listed = json(&place.run(&["job", "list", "--json"]));
+    assert_eq!(listed["jobs"].as_array().unwrap().len(), 2);
+}
+
+/// The directory of the job that runs and has said something.
+fn running_job(place: &Place) -> PathBuf {
+    let jobs = place.dir.path().join("state/sandbox/jobs");
+    let runs = |entry: &std::fs::DirEntry| {
+        let path = entry.path();
+        let log = std::fs::read(path.join("stdout")).unwrap_or_default();
+        !path.join("outcome.json").exists() && log.windows(3).any(|said| said == b"on\n")
+    };
+    for _ in 0..400 {
+        if let Some(entry) = std::fs::read_dir(&jobs).into_iter().flatten().flatten().find(runs) {
+            return entry.path();
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    panic!("no job runs");
+}
+
+#[test]
+fn what_jobs_left_is_removed_by_name_and_by_rule() {
+    let Some(mut place) = Place::new() else { return };
+    let file = place.dir.path().join("agent.toml");
+    let text = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, format!("{text}jobs_kept = 2\n")).unwrap();
+    let jobs = place.dir.path().join("state/sandbox/jobs");
+    let left = || std::fs::read_dir(&jobs).unwrap().count();
+    let first = place.job("first.toml", "echo 1 > /out/file; exit 1");
+    let text = std::fs::read_to_string(&first).unwrap();
+    std::fs::write(&first, text.replacen("[job]\n", "[job]\ncheckpoint = \"/ckpt\"\n", 1)).unwrap();
+    let ran = json(&place.run(&["job", "run", "--json", &first]));
+    let job = ran["job"].as_str().unwrap();
+    assert!(place.dir.path().join("state/sandbox/checkpoints").join(job).is_dir());
+    let removed = json(&place.run(&["job", "remove", "--json", &job[..12]]));
+    assert_eq!((&removed["runs"], &removed["checkpoint"], left()), (&1.into(), &true.into(), 0));
+    place.start();
+    let second = place.job("second.toml", "echo 2 > /out/file");
+    for _ in 0..3 {
+        assert_eq!(json(&place.run(&["job", "run", "--json", &second]))["succeeded"], true);
+    }
+    assert_eq!(left(), 2);
+    let listed = json(&place.run(&["job", "list", "--json"]));
+    assert!(listed["jobs"][0]["detail"]["restarts"].is_number(), "{listed}");
+    assert!(listed["jobs"][0]["detail"]["outputs"].is_null(), "{listed}");
+    let shown = json(&place.run(&["job", "show", "--json", listed["jobs"][0]["job"].as_str().unwrap()]));
+    assert_eq!(shown["detail"]["outputs"][0]["path"], "/out/file");
+}
+
 #[test]
 fn jobs_without_an_agent_are_found_again() {
     let Some(place) = Place::new() else { return };

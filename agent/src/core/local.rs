@@ -5,12 +5,16 @@
 //! a key that is bound to nothing, and says so.
 
 use std::cell::RefCell;
-use std::sync::atomic::AtomicBool;
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
 
 use assay_ledger::session::{SessionEnd, ima_extra_data};
 use assay_sandbox::pull::Puller;
 use assay_sandbox::{Event, JobFile, JobOutcome, SandboxError};
 use assay_wire::{Digest, Domain, Envelope, Kind, Network, hash};
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::answer::{Checkable, JobAnswer};
 use super::keys::SessionKeys;
@@ -22,6 +26,8 @@ use crate::config::Config;
 use crate::ledger::{Ledger, LedgerError, NewSession};
 
 /// Runs one job without a daemon, and signs for it. `events` is told what goes on.
+///
+/// From here on SIGINT and SIGTERM stop the job, which is accounted for.
 ///
 /// # Errors
 /// [`CoreError::Locked`] when an agent holds the state directory, [`CoreError::Job`] when the job
@@ -39,13 +45,36 @@ pub fn job_without_daemon(
     let puller = Puller::Program(jobs::own_program(), config.sandbox.images.pull_arguments());
     let sandbox = jobs::open_sandbox(config, puller).map_err(CoreError::Job)?;
     let ledger = RefCell::new(Ledger::open(&config.node.ledger())?);
-    let outcome = sandbox.run(&job, &[], &AtomicBool::new(false), events).map_err(CoreError::Job)?;
+    let cancel = cancel_by_signal().map_err(|source| CoreError::Start { what: "signal handling", source })?;
+    let outcome = sandbox.run(&job, &[], &cancel, events).map_err(CoreError::Job)?;
     let tpm = TpmHandle::start(&config.tpm)?;
     let network = Network::new(&config.network.id);
     let place = Place { config, network: &network, ledger: &ledger, tpm: &tpm };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     let runtime = runtime.map_err(|source| CoreError::Start { what: "the event loop", source })?;
     runtime.block_on(place.sign(&outcome))
+}
+
+/// A flag that SIGINT and SIGTERM set. The terminal's do not reach the jailer, which is in a group of
+/// its own: stopping the job is its supervisor's part.
+fn cancel_by_signal() -> io::Result<Arc<AtomicBool>> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let (mut interrupt, mut terminate) = {
+        let _inside = runtime.enter();
+        (signal(SignalKind::interrupt())?, signal(SignalKind::terminate())?)
+    };
+    let cancel = Arc::new(AtomicBool::new(false));
+    let flag = Arc::clone(&cancel);
+    let wait = async move {
+        tokio::select! {
+            _ = interrupt.recv() => {}
+            _ = terminate.recv() => {}
+        }
+        log::info!("stopping the job");
+        flag.store(true, Ordering::Relaxed);
+    };
+    thread::Builder::new().name("signals".to_owned()).spawn(move || runtime.block_on(wait))?;
+    Ok(cancel)
 }
 
 /// Where a receipt without a session is signed and kept.
