@@ -199,17 +199,22 @@ impl Engine {
     }
 
     /// Firmware counts where hardware ran it, for an owner: a virtual TPM's PCR 0 is anybody's choice.
+    ///
+    /// The owner is the one of the record that this validator issued last, where it issued one: another
+    /// validator's may be of before a transfer.
     fn note_firmware(&self, accepted: &Accepted<'_>) -> Result<(), StoreError> {
         let Accepted { opening, appraisal, record, .. } = accepted;
         let hardware = matches!(record.class, TpmClass::Discrete | TpmClass::Firmware);
-        let (Some(owner), Some(pcr0)) = (record.owner, opening.pcr0) else { return Ok(()) };
+        let own = self.parts.store.newest_record(&accepted.open.node)?;
+        let owner = own.map_or(record.owner, |(_, own)| own.owner);
+        let (Some(owner), Some(pcr0)) = (owner, opening.pcr0) else { return Ok(()) };
         if !hardware || appraisal.axes.identity == 0 || pcr0 == Digest::default() {
             return Ok(());
         }
         let boot = appraisal.facts.sessions.last().map(|session| &session.boot);
         let name: String = boot.and_then(|boot| boot.firmware.as_deref()).unwrap_or_default().into();
         let name: String = crate::text::plain(&name).chars().take(128).collect();
-        self.parts.store.saw_firmware(&pcr0, &owner, &name, accepted.now_ms)
+        self.parts.store.saw_firmware(&pcr0, (&accepted.open.node, &owner), &name, accepted.now_ms)
     }
 
     /// Records of this EK and AK by trusted validators: k of n is for a verifier's policy to ask.

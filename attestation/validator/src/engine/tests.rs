@@ -101,7 +101,8 @@ fn a_state_reads_back_and_is_only_of_its_node() {
         store.insert_revocation(&Revocation { kind, digest, at_ms: 5, reason: "r".into() }).unwrap();
     }
     store.approve_firmware(&node, &pcr0.value, 1).unwrap();
-    store.saw_firmware(&pcr0.value, &engine.parts.key.verifying_key(), "f", 1).unwrap();
+    let owner = engine.parts.key.verifying_key();
+    store.saw_firmware(&pcr0.value, (&node, &owner), "f", 1).unwrap();
     let of = state::StateOf {
         node: &node,
         record: &record,

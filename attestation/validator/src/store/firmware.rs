@@ -7,20 +7,21 @@ use rusqlite::params;
 use super::{Store, StoreError};
 
 impl Store {
-    /// Remembers firmware at an owner's node; of one owner the first time is enough.
+    /// Remembers firmware at an owner's node. A node speaks once, for the owner that it had then: however often it
+    /// is handed on, one TPM is not several owners.
     ///
     /// # Errors
     /// [`StoreError::Query`].
     pub fn saw_firmware(
         &self,
         pcr0: &Digest,
-        owner: &VerifyingKey,
+        (node, owner): (&Digest, &VerifyingKey),
         name: &str,
         now_ms: u64,
     ) -> Result<(), StoreError> {
-        let sql = "INSERT INTO firmware_seen (pcr0, owner, first_ms, name) VALUES (?1, ?2, ?3, ?4)
+        let sql = "INSERT INTO firmware_seen (pcr0, node, owner, first_ms, name) VALUES (?1, ?2, ?3, ?4, ?5)
                    ON CONFLICT DO NOTHING";
-        self.run("remember firmware", sql, params![pcr0.0, owner.0, now_ms, name]).map(drop)
+        self.run("remember firmware", sql, params![pcr0.0, node.0, owner.0, now_ms, name]).map(drop)
     }
 
     /// What this validator has seen, by rising PCR 0; its time is that of the newest row.
@@ -28,8 +29,8 @@ impl Store {
     /// # Errors
     /// [`StoreError::Query`].
     pub fn firmware_table(&self) -> Result<FirmwareTable, StoreError> {
-        let sql =
-            "SELECT pcr0, count(*), min(first_ms), max(name) FROM firmware_seen GROUP BY pcr0 ORDER BY pcr0";
+        let sql = "SELECT pcr0, count(DISTINCT owner), min(first_ms), max(name) FROM firmware_seen
+                   GROUP BY pcr0 ORDER BY pcr0";
         let sets = self.all("list firmware", sql, [], |row| {
             let (pcr0, owners) = (Digest(row.get(0)?), row.get(1)?);
             Ok(FirmwareSet { pcr0, owners, first_ms: row.get(2)?, name: row.get(3)? })
@@ -47,7 +48,7 @@ impl Store {
     /// [`StoreError::Query`].
     pub fn firmware(&self, pcr0: &Digest) -> Result<Option<FirmwareSet>, StoreError> {
         let sql = "SELECT max(owners), min(first_ms), max(name) FROM (
-                       SELECT count(*) AS owners, min(first_ms) AS first_ms, max(name) AS name
+                       SELECT count(DISTINCT owner) AS owners, min(first_ms) AS first_ms, max(name) AS name
                        FROM firmware_seen WHERE pcr0 = ?1 HAVING count(*) > 0
                        UNION ALL SELECT owners, first_ms, name FROM imported_firmware WHERE pcr0 = ?1)
                    HAVING count(*) > 0";

@@ -169,6 +169,7 @@ impl Store {
         let transaction = self.db.unchecked_transaction()?;
         transaction.execute_batch(schema::CREATE)?;
         transaction.execute_batch(schema::UPGRADE_2)?;
+        transaction.execute_batch(schema::UPGRADE_3)?;
         transaction.pragma_update(None, "application_id", schema::APPLICATION)?;
         transaction.pragma_update(None, "user_version", schema::VERSION)?;
         let insert = "INSERT INTO meta (key, value) VALUES ('network', ?1), ('validator', ?2)";
@@ -182,7 +183,11 @@ impl Store {
             return Ok(());
         }
         let transaction = self.db.unchecked_transaction()?;
-        transaction.execute_batch(schema::UPGRADE_2)?;
+        for (version, step) in [(2, schema::UPGRADE_2), (3, schema::UPGRADE_3)] {
+            if found < version {
+                transaction.execute_batch(step)?;
+            }
+        }
         transaction.pragma_update(None, "user_version", schema::VERSION)?;
         transaction.commit()
     }
@@ -293,7 +298,9 @@ mod tests {
         store.db.pragma_update(None, "user_version", schema::VERSION + 1).unwrap();
         drop(store);
         let newer = Store::open(&path(&dir), "net", "v").unwrap_err();
-        assert!(matches!(newer, StoreError::Newer { found: 3, known: 2, .. }));
+        assert!(
+            matches!(newer, StoreError::Newer { found, known: schema::VERSION, .. } if found == schema::VERSION + 1)
+        );
         assert!(Store::open_read_only(&path(&dir)).is_err());
 
         let foreign = dir.path().join("foreign.db");
@@ -318,13 +325,34 @@ mod tests {
         old.execute("INSERT INTO beacons (round, envelope) VALUES (7, x'01')", []).unwrap();
         drop(old);
         let looked_at = Store::open_read_only(&path(&dir)).unwrap_err();
-        assert!(matches!(looked_at, StoreError::Older { found: 1, known: 2, .. }));
+        assert!(matches!(looked_at, StoreError::Older { found: 1, known: schema::VERSION, .. }));
         let store = Store::open(&path(&dir), "net", "v").unwrap();
         assert_eq!(store.beacon(7).unwrap(), Some(vec![1]));
         assert_eq!(store.newest_revocation().unwrap(), 0);
         drop(store);
         Store::open(&path(&dir), "net", "v").unwrap();
         Store::open_read_only(&path(&dir)).unwrap();
+    }
+
+    #[test]
+    fn firmware_that_version_2_counted_without_nodes_counts_no_more() {
+        let dir = tempfile::tempdir().unwrap();
+        let old = Connection::open(path(&dir)).unwrap();
+        old.execute_batch(schema::CREATE).unwrap();
+        old.execute_batch(schema::UPGRADE_2).unwrap();
+        old.pragma_update(None, "application_id", schema::APPLICATION).unwrap();
+        old.pragma_update(None, "user_version", 2).unwrap();
+        old.execute("INSERT INTO meta (key, value) VALUES ('network', 'net'), ('validator', 'v')", [])
+            .unwrap();
+        old.execute("INSERT INTO firmware_seen VALUES (zeroblob(32), zeroblob(32), 1, 'f')", []).unwrap();
+        old.execute("INSERT INTO beacons (round, envelope) VALUES (7, x'01')", []).unwrap();
+        drop(old);
+        let store = Store::open(&path(&dir), "net", "v").unwrap();
+        assert_eq!(store.beacon(7).unwrap(), Some(vec![1]));
+        let (pcr0, node) = (assay_wire::Digest::default(), assay_wire::Digest([1; 32]));
+        assert_eq!(store.firmware(&pcr0).unwrap(), None);
+        store.saw_firmware(&pcr0, (&node, &assay_wire::VerifyingKey([2; 32])), "f", 1).unwrap();
+        assert_eq!(store.firmware(&pcr0).unwrap().map(|set| set.owners), Some(1));
     }
 
     #[test]

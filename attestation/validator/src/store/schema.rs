@@ -1,7 +1,7 @@
 //! The store's tables and their version.
 
 /// The version that this code reads and writes (`PRAGMA user_version`).
-pub(super) const VERSION: i64 = 2;
+pub(super) const VERSION: i64 = 3;
 /// `ASYV`: tells our files from other SQLite files (`PRAGMA application_id`).
 pub(super) const APPLICATION: i64 = 0x4153_5956;
 
@@ -204,4 +204,20 @@ CREATE TABLE appraisals (
     state     BLOB NOT NULL,
     result    BLOB NOT NULL
 ) STRICT;
+";
+
+/// Version 3, on top of version 2: firmware counts by node.
+///
+/// Of a node its first owner counts, whoever owns it later. Rows of version 2 name no node and count for nobody;
+/// a node's next session brings its row.
+pub(super) const UPGRADE_3: &str = "
+DROP TABLE firmware_seen;
+CREATE TABLE firmware_seen (
+    pcr0     BLOB NOT NULL,
+    node     BLOB NOT NULL,
+    owner    BLOB NOT NULL,
+    first_ms INTEGER NOT NULL,
+    name     TEXT NOT NULL,
+    PRIMARY KEY (pcr0, node)
+) STRICT, WITHOUT ROWID;
 ";

@@ -2,6 +2,7 @@
 
 use assay_ledger::enrolment::EnrolRequest;
 use assay_ledger::firmware::FirmwareTable;
+use assay_ledger::owner::OwnerTransfer;
 use assay_ledger::protocol::SESSION;
 use assay_ledger::session::{Evidence, PcrValue};
 use assay_ledger::{ByteVec, session};
@@ -110,6 +111,37 @@ fn firmware_counts_once_per_owner_of_hardware() {
     server.order(&["import", out.to_str().unwrap()]);
     assert_eq!(owners(&server), 2);
     assert_eq!(server.try_order(&["import", out.to_str().unwrap()]).1["code"], "import.known");
+}
+
+#[test]
+fn one_machine_that_changes_hands_is_one_owner_of_its_firmware() {
+    let server = Server::start();
+    let (pcr0, seed) = (Digest([0xaa; 32]), 1);
+    let (tpm, key) = (SoftTpm::new(seed), |n: u8| SigningKey::from_seed(&[n; 32]));
+    let id = owned(&server, seed, 1, "").id();
+    server.order(&["pin", &id.to_string()]);
+    for (to, expected) in [(1, 1), (2, 1), (3, 1)] {
+        server.pass(1);
+        let (from, to) = (key((to - 1).max(1)), key(to).verifying_key());
+        let transfer = OwnerTransfer { node: id, from: from.verifying_key(), to, at_ms: server.now_ms() };
+        let by = Digest(from.verifying_key().0);
+        let transfer = Envelope::seal(Kind::OwnerTransfer, by, &transfer, &from, &server.trust().network);
+        let request = EnrolRequest {
+            ek_certificates: vec![chip(&tpm).into()],
+            owner: Some(to),
+            transfer: Some(transfer.into()),
+            ..request(&tpm, &key(seed))
+        };
+        let mut node = Node::enrol(&server, &mut server.client(), tpm.clone(), key(seed), &request);
+        run(&server, &mut node, pcr0);
+        let seen = server.store().firmware(&pcr0).unwrap().unwrap();
+        assert_eq!(seen.owners, expected, "a machine of its own for each owner");
+    }
+    // A second machine of an owner whom the first one had already counts for its own first owner.
+    let mut other = owned(&server, 2, 3, "");
+    server.order(&["pin", &other.id().to_string()]);
+    run(&server, &mut other, pcr0);
+    assert_eq!(server.store().firmware(&pcr0).unwrap().unwrap().owners, 2);
 }
 
 #[test]
