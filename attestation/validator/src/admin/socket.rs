@@ -82,7 +82,7 @@ async fn order(bytes: &[u8], engine: &Handle) -> Vec<u8> {
         Ok(order) => order,
         Err(error) => return cbor::to_vec(&Done::no("admin.malformed", error.to_string())),
     };
-    match engine.ask(Request::Admin(Box::new(order))).await {
+    match engine.ask(Request::Admin(Box::new(order))).await.answer {
         Ok(done) => done,
         Err(refused) => cbor::to_vec(&Done::no(&refused.refusal.code, refused.refusal.message)),
     }

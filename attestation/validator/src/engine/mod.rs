@@ -146,8 +146,22 @@ impl std::fmt::Debug for Parts {
     }
 }
 
+/// An answer, and what was done for nothing.
+#[derive(Debug)]
+pub(crate) struct Reply {
+    pub(crate) answer: Answer,
+    /// Work on records that were refused, in units of about one session's opening; 0 when all were taken.
+    pub(crate) wasted: u32,
+}
+
+impl From<Answer> for Reply {
+    fn from(answer: Answer) -> Self {
+        Self { answer, wasted: 0 }
+    }
+}
+
 /// A request and where its answer goes.
-type Job = (Request, oneshot::Sender<Answer>);
+type Job = (Request, oneshot::Sender<Reply>);
 
 /// The way to a running engine; cheap to clone. The engine ends when the last one is dropped.
 #[derive(Debug, Clone)]
@@ -155,11 +169,13 @@ pub(crate) struct Handle(mpsc::Sender<Job>);
 
 impl Handle {
     /// Asks the engine and waits for its answer.
-    pub(crate) async fn ask(&self, request: Request) -> Answer {
-        let gone = || Refused::new(503, "validator.stopping", "the validator is shutting down");
-        let (reply, answer) = oneshot::channel();
-        self.0.send((request, reply)).await.map_err(|_| gone())?;
-        answer.await.unwrap_or_else(|_| Err(gone()))
+    pub(crate) async fn ask(&self, request: Request) -> Reply {
+        let gone = || Err(Refused::new(503, "validator.stopping", "the validator is shutting down")).into();
+        let (sender, reply) = oneshot::channel();
+        match self.0.send((request, sender)).await {
+            Ok(()) => reply.await.unwrap_or_else(|_| gone()),
+            Err(_) => gone(),
+        }
     }
 }
 
@@ -209,7 +225,8 @@ impl Engine {
     fn group(&mut self, jobs: Vec<Job>) {
         let (requests, replies): (Vec<_>, Vec<_>) = jobs.into_iter().unzip();
         let answers = self.in_transaction(requests);
-        let failed = || Err(Refused::new(500, "validator.store", "the validator could not store this"));
+        let failed =
+            || Err(Refused::new(500, "validator.store", "the validator could not store this")).into();
         let answers = answers.unwrap_or_else(|error| {
             log::error!("{}", chain(&error));
             self.forget();
@@ -221,23 +238,24 @@ impl Engine {
         }
     }
 
-    fn in_transaction(&mut self, requests: Vec<Request>) -> Result<Vec<Answer>, StoreError> {
+    fn in_transaction(&mut self, requests: Vec<Request>) -> Result<Vec<Reply>, StoreError> {
         self.parts.store.begin()?;
         let answers: Result<Vec<_>, _> = requests.into_iter().map(|request| self.answer(request)).collect();
         self.parts.store.finish(answers)
     }
 
-    fn answer(&mut self, request: Request) -> Result<Answer, StoreError> {
-        match request {
+    fn answer(&mut self, request: Request) -> Result<Reply, StoreError> {
+        let answer = match request {
             Request::Beacon => self.newest_beacon(),
             Request::Enrol(request) => self.enrol(*request),
             Request::Answer(answer) => self.enrol_answer(&answer),
             Request::Challenge(request) => Ok(self.challenge(request)),
             Request::Session(opening) => self.open_session(&opening),
-            Request::Records(records) => self.deliver(&records),
+            Request::Records(records) => return self.deliver(&records),
             Request::Revocations => self.revocations().map(Ok),
             Request::Admin(order) => self.admin(&order),
-        }
+        };
+        answer.map(Reply::from)
     }
 
     /// Drops what was read before a transaction that was undone.

@@ -16,22 +16,25 @@ use assay_wire::{Domain, Envelope, Kind, Network, WireError, cbor, hash};
 
 use super::session::closed;
 use super::twins::power;
-use super::{Answer, Engine, Refused};
+use super::{Engine, Refused, Reply};
 use crate::store::{Offence, SessionRow, State, Store, StoreError};
+
+/// Envelopes that cost about as much to verify as one session's opening.
+const UNIT: usize = 32;
 
 /// SQLite counts to here; no clock and no chain gets there.
 const LARGEST: u64 = i64::MAX.unsigned_abs();
 
 impl Engine {
     /// Takes what can be taken of a delivery.
-    pub(super) fn deliver(&mut self, records: &Records) -> Result<Answer, StoreError> {
+    pub(super) fn deliver(&mut self, records: &Records) -> Result<Reply, StoreError> {
         let store = &self.parts.store;
         let Some(row) = store.session(&records.session)? else {
             let message = "this validator has no such session; open one";
-            return Ok(Err(Refused::new(404, "session.unknown", message)));
+            return Ok(Err(Refused::new(404, "session.unknown", message)).into());
         };
         if let Some(code) = &row.closed {
-            return Ok(Err(closed(code)));
+            return Ok(Err(closed(code)).into());
         }
         let now_ms = self.now_ms();
         let network = &self.parts.trust.network;
@@ -52,7 +55,9 @@ impl Engine {
         let given = delivery.beats.iter().chain(&delivery.others);
         let receipts = given.map(|receipt| self.receipt(receipt).into()).collect();
         let count = u32::try_from(count).unwrap_or(u32::MAX);
-        Ok(Ok(cbor::to_vec(&Accepted { count, receipts, refusal })))
+        let wasted = refusal.as_ref().map_or(0, |_| 1 + envelopes.len() / UNIT);
+        let answer = Ok(cbor::to_vec(&Accepted { count, receipts, refusal }));
+        Ok(Reply { answer, wasted: u32::try_from(wasted).unwrap_or(u32::MAX) })
     }
 
     /// A new anchor tells the TPM's time again. Its session is still receipted; the next record of one

@@ -17,9 +17,9 @@ use tokio::time::timeout;
 
 use super::Shared;
 use super::pace::{Pace, Paced};
-use super::rate::Address;
+use super::rate::{Address, Deposit};
 use super::routes::{self, Route};
-use crate::engine::{Answer, Refused};
+use crate::engine::{Answer, Refused, Reply};
 
 /// The largest request header in bytes; ours have about 150.
 const HEADER_BYTES: usize = 8192;
@@ -82,7 +82,11 @@ async fn respond(request: Request<Incoming>, address: Address, shared: &Shared) 
     let (body_read, answer) = match routes::find(request.method(), request.uri().path()) {
         // Before the body is read, let alone decoded or verified.
         Ok(route) if route.is_paced() && !shared.rates.may(address) => (false, Err(too_many())),
-        Ok(route) => answer(route, request, shared).await,
+        Ok(Route::Records) => match shared.rates.deposit(address) {
+            Some(deposit) => answer(Route::Records, request, shared, Some(deposit)).await,
+            None => (false, Err(too_many())),
+        },
+        Ok(route) => answer(route, request, shared, None).await,
         Err(refused) => (false, Err(refused)),
     };
     let mut response = response(answer);
@@ -93,8 +97,13 @@ async fn respond(request: Request<Incoming>, address: Address, shared: &Shared) 
     response
 }
 
-/// The answer, and whether the body was read to its end.
-async fn answer(route: Route, request: Request<Incoming>, shared: &Shared) -> (bool, Answer) {
+/// The answer, and whether the body was read to its end. A deposit pays for what was done for nothing.
+async fn answer(
+    route: Route,
+    request: Request<Incoming>,
+    shared: &Shared,
+    deposit: Option<Deposit>,
+) -> (bool, Answer) {
     let limit = route.body_limit();
     let announced = request.body().size_hint();
     if announced.lower() > u64::try_from(limit).unwrap_or(u64::MAX) {
@@ -114,7 +123,13 @@ async fn answer(route: Route, request: Request<Incoming>, shared: &Shared) -> (b
         Err(_) => return (false, Err(Refused::new(408, "request.slow", "the body took too long"))),
     };
     match route.decode(&body) {
-        Ok(request) => (true, shared.engine.ask(request).await),
+        Ok(request) => {
+            let Reply { answer, wasted } = shared.engine.ask(request).await;
+            if let Some(deposit) = deposit.filter(|_| wasted > 0) {
+                deposit.spend(wasted);
+            }
+            (true, answer)
+        }
         Err(refused) => (true, Err(refused)),
     }
 }

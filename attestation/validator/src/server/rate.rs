@@ -3,13 +3,14 @@
 //! Token buckets, looked at before a handshake and before the body of a request that costs
 //! public-key work or a nonce: what is refused here costs a look into a table. An address's
 //! own bucket is drawn on first, so a flood from one is stopped before it empties the one of
-//! all. The table is bounded: full buckets are forgotten, and when it is full all the same,
+//! all. Deliveries have a bucket of their own: each leaves a deposit, which it gets back when all of
+//! its records are taken, so that honest ones come as often as they like and forged ones do not. The table is bounded: full buckets are forgotten, and when it is full all the same,
 //! new addresses share one.
 
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::config::Limits;
 
@@ -63,6 +64,20 @@ impl Rate {
         }
     }
 
+    fn is_full(&self, bucket: &mut Bucket, now: Instant) -> bool {
+        self.fill(bucket, now);
+        bucket.tokens >= self.most
+    }
+
+    /// Takes more than may be there: what is missing is owed, and nothing comes back until it is paid.
+    fn draw(&self, bucket: &mut Bucket, tokens: u32, now: Instant) {
+        self.fill(bucket, now);
+        let due = 1000 * u64::from(tokens);
+        let owed_ms = due.saturating_sub(bucket.tokens).saturating_mul(1000) / self.per_second.max(1);
+        bucket.tokens = bucket.tokens.saturating_sub(due);
+        bucket.at = bucket.at.checked_add(Duration::from_millis(owed_ms)).unwrap_or(bucket.at);
+    }
+
     fn take(&self, bucket: &mut Bucket, now: Instant) -> bool {
         self.fill(bucket, now);
         let left = bucket.tokens.checked_sub(1000);
@@ -75,6 +90,8 @@ impl Rate {
 #[derive(Debug)]
 struct Share {
     bucket: Bucket,
+    /// For deliveries of which something is refused.
+    deliveries: Bucket,
     connections: usize,
 }
 
@@ -110,6 +127,40 @@ impl Drop for Place {
     }
 }
 
+/// A token of an address's bucket for deliveries; given back when dropped unspent.
+#[derive(Debug)]
+pub(super) struct Deposit {
+    address: Address,
+    rates: Rates,
+    spent: bool,
+}
+
+impl Deposit {
+    /// Keeps the deposit for work of this many tokens, and draws what is beyond it.
+    pub(super) fn spend(self, tokens: u32) {
+        self.spend_at(tokens, Instant::now());
+    }
+
+    fn spend_at(mut self, tokens: u32, now: Instant) {
+        self.spent = true;
+        if let Some(share) = self.rates.lock().shares.get_mut(&self.address) {
+            self.rates.address.draw(&mut share.deliveries, tokens.saturating_sub(1), now);
+        }
+    }
+}
+
+impl Drop for Deposit {
+    fn drop(&mut self) {
+        if self.spent {
+            return;
+        }
+        let most = self.rates.address.most;
+        if let Some(share) = self.rates.lock().shares.get_mut(&self.address) {
+            share.deliveries.tokens = share.deliveries.tokens.saturating_add(1000).min(most);
+        }
+    }
+}
+
 impl Rates {
     pub(super) fn new(limits: &Limits) -> Self {
         let per_minute = u64::from(limits.address_per_minute);
@@ -138,6 +189,19 @@ impl Rates {
         self.address.take(&mut own.bucket, now) && self.all.take(&mut table.all, now)
     }
 
+    /// A deposit for one delivery, before its body is read.
+    pub(super) fn deposit(&self, address: Address) -> Option<Deposit> {
+        self.deposit_at(address, Instant::now())
+    }
+
+    fn deposit_at(&self, address: Address, now: Instant) -> Option<Deposit> {
+        let mut table = self.lock();
+        let (address, own) = self.share(&mut table, address, now);
+        let taken = self.address.take(&mut own.deliveries, now);
+        drop(table);
+        taken.then(|| Deposit { address, rates: self.clone(), spent: false })
+    }
+
     /// A place for one more connection of this address, before its handshake.
     pub(super) fn connect(&self, address: Address) -> Option<Place> {
         let now = Instant::now();
@@ -156,13 +220,14 @@ impl Rates {
         if table.shares.len() >= self.room && !table.shares.contains_key(&address) {
             let rate = self.address;
             table.shares.retain(|_, share| {
-                rate.fill(&mut share.bucket, now);
-                share.connections > 0 || share.bucket.tokens < rate.most
+                let rested = rate.is_full(&mut share.bucket, now) && rate.is_full(&mut share.deliveries, now);
+                share.connections > 0 || !rested
             });
         }
         let full = table.shares.len() >= self.room && !table.shares.contains_key(&address);
         let address = if full { REST } else { address };
-        let fresh = || Share { bucket: self.address.full(now), connections: 0 };
+        let rested = self.address.full(now);
+        let fresh = || Share { bucket: rested, deliveries: rested, connections: 0 };
         (address, table.shares.entry(address).or_insert_with(fresh))
     }
 }
@@ -170,7 +235,6 @@ impl Rates {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
 
     fn rates(per_minute: u32, per_second: u32) -> Rates {
         Rates::new(&Limits {
@@ -238,6 +302,28 @@ mod tests {
         assert!(rates.connect(address(2)).is_some());
         drop(first);
         assert!(rates.connect(address(1)).is_some());
+    }
+
+    #[test]
+    fn deliveries_that_are_taken_cost_nothing_and_others_what_they_wasted() {
+        let (rates, now) = (rates(60, 1000), Instant::now());
+        let give = |at| rates.deposit_at(address(1), at);
+        for _ in 0..1000 {
+            assert!(give(now).is_some(), "taken: the deposit comes back");
+        }
+        let held: Vec<_> = (0..20).filter_map(|_| give(now)).collect();
+        assert_eq!(held.len(), 12, "at the same time");
+        drop(held);
+        for _ in 0..12 {
+            give(now).unwrap().spend_at(1, now);
+        }
+        assert!(give(now).is_none());
+        assert!(rates.deposit_at(address(2), now).is_some() && rates.may_at(address(1), now));
+        // One token is back after a second; work of five leaves a debt of four.
+        let later = |seconds| now + Duration::from_secs(seconds);
+        give(later(1)).unwrap().spend_at(5, later(1));
+        assert!(give(later(5)).is_none());
+        assert!(give(later(6)).is_some());
     }
 
     #[test]

@@ -53,7 +53,8 @@ fn malformed(error: WireError) -> Refused {
 
 impl Route {
     /// Whether it costs public-key work, a nonce or a long answer for whoever asks: these are paced by
-    /// address. Records are not: they are of sessions that were accepted.
+    /// address. Records are paced by what of them is refused ([`super::rate::Deposit`]), for those that are
+    /// taken come as often as their sessions make them.
     pub(super) fn is_paced(self) -> bool {
         !matches!(self, Self::Beacon | Self::Records)
     }

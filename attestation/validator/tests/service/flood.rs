@@ -2,12 +2,12 @@
 
 use std::net::SocketAddr;
 
-use assay_ledger::protocol::{BEACON, CHALLENGE, ENROL, ENROL_ANSWER, SESSION};
+use assay_ledger::protocol::{BEACON, CHALLENGE, ENROL, ENROL_ANSWER, RECORDS, SESSION};
 use assay_validator::config::Limits;
 use assay_wire::{SigningKey, cbor};
 
 use crate::client::Client;
-use crate::node::{Node, request};
+use crate::node::{Node, Session, records, request};
 use crate::server::Server;
 use crate::soft_tpm::SoftTpm;
 
@@ -72,6 +72,26 @@ fn whoever_is_paced_still_gets_beacons_and_delivers() {
     ask(&server, [127, 0, 0, 2], CHALLENGE, b"\xff", 60);
     assert_eq!(client.get(BEACON).status, 200);
     assert_eq!(node.send(&mut client, &mut session, 3), 3);
+}
+
+#[test]
+fn forged_records_are_refused_before_they_are_verified() {
+    let server = Server::with_limits(tight());
+    let mut client = client_from(&server, [127, 0, 0, 3]);
+    let node = Node::enrolled(&server, &mut client, 1);
+    let mut session = node.open(&mut client, None);
+    // Whoever saw a session's id can make records of it that are wrong in their signatures only.
+    let forger = Node { key: SigningKey::from_seed(&[9; 32]), ..Node::enrolled(&server, &mut client, 1) };
+    let beats = |count| records(&session, &forger.beats(&mut Session { ..session }, count));
+    let anchor = records(&session, &[forger.anchor(&session)]);
+    for (source, body, most) in [(4, beats(64), 20), (5, beats(1), 50), (6, anchor, 50)] {
+        let (through, paced) = ask(&server, [127, 0, 0, source], RECORDS, &body, 60);
+        assert!(through <= most && paced > 0, "{source}: {through} through, {paced} paced");
+    }
+    // The node itself goes on from where it was, as fast as it likes.
+    for _ in 0..60 {
+        assert_eq!(node.send(&mut client, &mut session, 1), 1);
+    }
 }
 
 #[test]
