@@ -12,6 +12,7 @@ use crate::job::appraise_receipt;
 use crate::policy::Policy;
 use crate::session::exported_evidence;
 use crate::state::State;
+use crate::threshold::judge_alone;
 use crate::trust::Trust;
 
 /// What an appraisal rests on beside the bytes.
@@ -41,7 +42,7 @@ pub struct Appraisal {
     pub policy: PolicyRef,
     /// When, in Unix ms.
     pub at_ms: u64,
-    /// For how long the result counts; `None` when rejected.
+    /// For how long the result counts; `None` when rejected, or when nothing signed says of when the file is.
     pub valid: Option<Validity>,
 }
 
@@ -62,7 +63,7 @@ fn hex<S: Serializer>(hash: &Digest, serializer: S) -> Result<S::Ok, S::Error> {
 /// A stretch of time, in Unix ms; `until_ms` is the first instant outside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 pub struct Validity {
-    /// From the time of the evidence, and never before the enrolment record was issued.
+    /// From the time of what was appraised, and never before the enrolment record was issued.
     pub from_ms: u64,
     /// Until the policy's lifetime of a result is over, or the enrolment record's.
     pub until_ms: u64,
@@ -89,9 +90,10 @@ const FLOOR: Check =
 impl Appraisal {
     /// Accept when the checks were made, none is fatal under the policy and its floors are reached.
     ///
-    /// `axes` is `None` when the checks could not be made to their end.
+    /// `axes` is `None` when the checks could not be made to their end. `dated_ms` is the time of what was
+    /// appraised, Unix ms, as far as a challenge or a validator's signature tells it.
     pub(crate) fn conclude(
-        kind: Kind,
+        (kind, dated_ms): (Kind, Option<u64>),
         axes: Option<Axes>,
         mut findings: Findings,
         facts: Facts,
@@ -113,7 +115,7 @@ impl Appraisal {
             findings: findings.into_vec(),
             policy: PolicyRef { name: policy.name.clone(), hash: policy.hash() },
             at_ms: basis.now_ms,
-            valid: validity(&facts, basis).filter(|_| verdict == Verdict::Accept),
+            valid: validity(&facts, dated_ms, basis).filter(|_| verdict == Verdict::Accept),
             facts,
         }
     }
@@ -155,11 +157,11 @@ fn judge_floor(floor: Axes, axes: Axes, policy: &Policy, findings: &mut Findings
     }
 }
 
-/// What record, policy and evidence have in common. Evidence is of now, a claim of its last record; a claim
-/// about last week has a window that is over.
-fn validity(facts: &Facts, basis: Basis<'_>) -> Option<Validity> {
+/// What record, policy and evidence have in common; nothing when the evidence may be of any time. A claim about
+/// last week has a window that is over.
+fn validity(facts: &Facts, dated_ms: Option<u64>, basis: Basis<'_>) -> Option<Validity> {
     let node = facts.node.as_ref()?;
-    let evidence_ms = facts.uptime.as_ref().map_or(basis.now_ms, |uptime| uptime.to_ms.min(basis.now_ms));
+    let evidence_ms = dated_ms?.min(basis.now_ms);
     let from_ms = evidence_ms.max(node.enrolled_ms);
     let until_ms = evidence_ms.saturating_add(basis.policy.result_ms).min(node.expires_ms);
     (from_ms < until_ms).then_some(Validity { from_ms, until_ms })
@@ -191,10 +193,14 @@ pub fn appraise(
     }
 }
 
+/// A record is of now for as long as it is in force. It is one operator's word: where the trust file asks for more,
+/// nothing is known of the node by it alone.
 fn appraise_enrolment(bytes: &[u8], basis: Basis<'_>) -> Appraisal {
     let mut findings = Findings::default();
-    let enrolled = appraise_record(bytes, basis, &mut findings);
-    let axes = enrolled.as_ref().map(|e| Axes { identity: e.identity, ..Axes::default() });
+    let enrolled = appraise_record(bytes, None, basis, &mut findings);
+    let enough = enrolled.is_some() && judge_alone(basis, &mut findings);
+    let axes =
+        enrolled.as_ref().map(|e| Axes { identity: if enough { e.identity } else { 0 }, ..Axes::default() });
     let facts = Facts { node: enrolled.map(|e| e.facts), ..Facts::default() };
-    Appraisal::conclude(Kind::Enrolment, axes, findings, facts, basis)
+    Appraisal::conclude((Kind::Enrolment, Some(basis.now_ms)), axes, findings, facts, basis)
 }

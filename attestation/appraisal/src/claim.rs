@@ -90,7 +90,8 @@ pub(crate) fn appraise_claim(bytes: &[u8], basis: Basis<'_>) -> Result<Appraisal
     };
     let axes = measured.as_ref().map(|m| m.axes);
     let facts = measured.map(|m| m.facts).unwrap_or_default();
-    Ok(Appraisal::conclude(Kind::Claim, axes, findings, facts, basis))
+    let dated_ms = facts.uptime.as_ref().map(|uptime| uptime.to_ms);
+    Ok(Appraisal::conclude((Kind::Claim, dated_ms), axes, findings, facts, basis))
 }
 
 /// Powered and reachable seconds that a claim's records prove: what its exporter states.

@@ -4,6 +4,7 @@
 //! claims are under `ear_verifier_claims` and begin with `assay_`. Submodule `node` is what was appraised;
 //! each device that signed a report of its own has one beside it, see `ear_device.rs`.
 
+use assay_wire::Kind;
 use minicbor::{Decode, Encode};
 use serde::Serialize;
 
@@ -25,10 +26,10 @@ pub enum Tier {
     /// Accepted, and nothing vouches for the node.
     #[n(0)]
     None,
-    /// Accepted without a warning.
+    /// Accepted without a warning, and of a known time.
     #[n(2)]
     Affirming,
-    /// Accepted with a warning.
+    /// Accepted with a warning, or evidence that answered no challenge.
     #[n(32)]
     Warning,
     /// Rejected.
@@ -180,7 +181,7 @@ fn devices(appraisal: &Appraisal) -> impl Iterator<Item = (String, Submodule)> {
         let vector = ear_device::vector(device);
         let status = match appraisal.verdict {
             Verdict::Reject => Tier::Contraindicated,
-            Verdict::Accept => vector.tier(),
+            Verdict::Accept => vector.tier().max(undated(appraisal)),
         };
         let claims = ear_device::claims(device);
         (name, submodule(appraisal, status, vector, claims))
@@ -196,8 +197,24 @@ fn submodule(appraisal: &Appraisal, status: Tier, vector: Vector, claims: TextMa
     }
 }
 
-/// What Assay adds about the node: kind of the file, node id where a record was believed, axes, and the ids
-/// of fatal findings, each once, in order.
+/// Whether what was appraised answered a challenge of the verifier's.
+fn is_fresh(appraisal: &Appraisal) -> bool {
+    appraisal
+        .findings
+        .iter()
+        .any(|finding| finding.id == "session.fresh" && finding.severity == Severity::Pass)
+}
+
+/// A warning for evidence that may be of any time: it says how a machine was, and not when.
+fn undated(appraisal: &Appraisal) -> Tier {
+    match appraisal.kind == Kind::Evidence && !is_fresh(appraisal) {
+        true => Tier::Warning,
+        false => Tier::None,
+    }
+}
+
+/// What Assay adds about the node: kind of the file, whether it answered a challenge, node id where a record was
+/// believed, axes, and the ids of fatal findings, each once, in order.
 fn claims(appraisal: &Appraisal) -> TextMap<Value> {
     let Axes { identity, platform, gpu } = appraisal.axes;
     let mut fatal = Vec::new();
@@ -213,11 +230,12 @@ fn claims(appraisal: &Appraisal) -> TextMap<Value> {
         ("assay_platform", Value::Number(platform)),
         ("assay_gpu", Value::Number(gpu)),
         ("assay_fatal", Value::Ids(fatal)),
+        ("assay_fresh", Value::Truth(is_fresh(appraisal))),
     ];
     TextMap::new(claims.into_iter().chain(node))
 }
 
-/// Never better than the worst claim; see [`Tier`] for the rest.
+/// Never better than the worst claim, and a warning for evidence that may be of any time; see [`Tier`] for the rest.
 fn status(appraisal: &Appraisal, vector: &Vector) -> Tier {
     let warned = appraisal.findings.iter().any(|finding| finding.severity == Severity::Warning);
     let verdict = match appraisal.verdict {
@@ -225,13 +243,13 @@ fn status(appraisal: &Appraisal, vector: &Vector) -> Tier {
         Verdict::Accept if warned => Tier::Warning,
         Verdict::Accept => Tier::None,
     };
-    verdict.max(vector.tier())
+    verdict.max(vector.tier()).max(undated(appraisal))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use assay_wire::{Digest, Kind, cbor};
+    use assay_wire::{Digest, cbor};
 
     use crate::appraise::{PolicyRef, Validity};
     use crate::facts::Facts;
@@ -251,7 +269,9 @@ mod tests {
     }
 
     fn tier(verdict: Verdict, identity: u8, finding: Option<(&'static str, Severity)>) -> Tier {
-        let findings = finding.map(|(id, severity)| Finding::new(id, severity, "", "")).into_iter().collect();
+        let fresh = ("session.fresh", Severity::Pass);
+        let findings = [fresh].into_iter().chain(finding);
+        let findings = findings.map(|(id, severity)| Finding::new(id, severity, "", "")).collect();
         let ear = Ear::new(&appraisal(verdict, Axes { identity, ..Axes::default() }, findings));
         ear.submods.get("node").unwrap().status
     }
@@ -279,6 +299,23 @@ mod tests {
             (127, Tier::Contraindicated),
         ] {
             assert_eq!(Tier::of(value), tier, "{value}");
+        }
+    }
+
+    #[test]
+    fn evidence_of_any_time_is_a_warning_and_says_so() {
+        for (kind, severity, expected, claimed) in [
+            (Kind::Evidence, Severity::Pass, Tier::Affirming, true),
+            (Kind::Evidence, Severity::Info, Tier::Warning, false),
+            (Kind::Claim, Severity::Info, Tier::Affirming, false),
+        ] {
+            let findings = vec![Finding::new("session.fresh", severity, "", "")];
+            let axes = Axes { identity: 2, ..Axes::default() };
+            let result = Appraisal { kind, ..appraisal(Verdict::Accept, axes, findings) };
+            let ear = Ear::new(&result);
+            let node = ear.submods.get("node").unwrap();
+            assert_eq!(node.status, expected, "{kind:?} {severity:?}");
+            assert_eq!(node.claims.get("assay_fresh"), Some(&Value::Truth(claimed)));
         }
     }
 

@@ -18,6 +18,7 @@ use crate::finding::{Check, Finding, Findings, Severity};
 use crate::policy::Policy;
 use crate::revoked::{RecordRef, check_revoked};
 use crate::session::digest_of;
+use crate::state::State;
 use crate::trust::Trust;
 
 /// What a validator needs to challenge a node.
@@ -199,7 +200,15 @@ const VALID: Check =
 const IDENTITY: Check = Check { id: "identity.tpm", spec: "DESIGN 2", checked: "what stands behind the EK" };
 
 /// Appraises a record's envelope; findings say why it was not believed.
-pub(crate) fn appraise_record(bytes: &[u8], basis: Basis<'_>, findings: &mut Findings) -> Option<Enrolled> {
+///
+/// `firmware` is the TPM's firmware version where something of a later day than the record tells it: the one that
+/// is held against versions known to be broken, for the record's is that of enrolment day.
+pub(crate) fn appraise_record(
+    bytes: &[u8],
+    firmware: Option<u64>,
+    basis: Basis<'_>,
+    findings: &mut Findings,
+) -> Option<Enrolled> {
     let Basis { trust, policy, state, now_ms } = basis;
     let envelope = Envelope::decode_as(Kind::Enrolment, bytes);
     let envelope = findings.result(WELL_FORMED, "one envelope", envelope)?;
@@ -226,8 +235,12 @@ pub(crate) fn appraise_record(bytes: &[u8], basis: Basis<'_>, findings: &mut Fin
     validity(&record, now_ms, policy.skew_ms, findings);
     let presented = Presented::record(&record);
     let examined = ek::examine(&presented, &ek, findings)?;
-    let firmware = record.firmware_version;
-    let judged = ek::vouch(&presented, &examined, ak.public(), firmware, trust, now_ms, findings);
+    let version = firmware.unwrap_or(record.firmware_version);
+    let mut judged = ek::vouch(&presented, &examined, ak.public(), version, trust, now_ms, findings);
+    // What was a virtual TPM's version on one day is no chip's on another.
+    if trust.store.is_virtual(&examined.names.model, Some(record.firmware_version)) {
+        judged.class = TpmClass::Virtual;
+    }
     let class = lower(judged.class, record.class);
     let identity = identity(&record, &judged, trust);
     findings.push(Finding::new(IDENTITY.id, Severity::Info, IDENTITY.spec, IDENTITY.checked).saw(format!(
@@ -248,6 +261,19 @@ pub(crate) fn appraise_record(bytes: &[u8], basis: Basis<'_>, findings: &mut Fin
         expires_ms: record.expires_ms,
     };
     Some(Enrolled { hash: envelope.hash(), record, identity, ak, facts })
+}
+
+/// Axis I of the node that a record's envelope is of, by this one record and whatever the threshold is; `None` when
+/// the record is not believed.
+pub fn record_identity(
+    bytes: &[u8],
+    trust: &Trust,
+    policy: &Policy,
+    state: &State,
+    now_ms: u64,
+) -> Option<u8> {
+    let basis = Basis { trust, policy, state, now_ms };
+    appraise_record(bytes, None, basis, &mut Findings::default()).map(|enrolled| enrolled.identity)
 }
 
 const WELL_FORMED: Check =

@@ -56,17 +56,19 @@ pub(crate) fn appraise_receipt(bytes: &[u8], basis: Basis<'_>) -> Result<Apprais
     let mut findings = Findings::default();
     let bundle = findings.result(FORM, format!("{} bytes", bytes.len()), envelope.message::<ReceiptBundle>());
     let appraised = bundle.and_then(|bundle| read_bundle(&envelope, &bundle, basis, &mut findings));
-    let axes = appraised.as_ref().map(|(axes, _)| *axes);
-    let facts = appraised.map(|(_, facts)| facts).unwrap_or_default();
-    Ok(Appraisal::conclude(Kind::Receipt, axes, findings, facts, basis))
+    let axes = appraised.as_ref().map(|(axes, ..)| *axes);
+    let seen_ms = appraised.as_ref().and_then(|(_, _, seen_ms)| *seen_ms);
+    let facts = appraised.map(|(_, facts, _)| facts).unwrap_or_default();
+    Ok(Appraisal::conclude((Kind::Receipt, seen_ms), axes, findings, facts, basis))
 }
 
+/// Axes and facts of the session that ran the job, and by when enough validators had its receipt, Unix ms.
 fn read_bundle(
     envelope: &Envelope,
     bundle: &ReceiptBundle,
     basis: Basis<'_>,
     findings: &mut Findings,
-) -> Option<(Axes, Facts)> {
+) -> Option<(Axes, Facts, Option<u64>)> {
     let trust = basis.trust;
     let sessions = sessions(bundle, basis, findings)?;
     let by_id = |id| sessions.iter().find(|s| s.open.id == id);
@@ -87,7 +89,8 @@ fn read_bundle(
     let receipt = read_job(&bundle.receipt, &runner.open, trust, findings)?;
     let seen = read_receipts(&bundle.seen, &runner.open.id, trust);
     let seen = findings.result(SEEN, format!("{} receipts", bundle.seen.len()), seen)?;
-    if record_not_after(Subject::Job, &job.hash(), &seen, trust.receipt_threshold).is_none() {
+    let seen_ms = record_not_after(Subject::Job, &job.hash(), &seen, trust.receipt_threshold);
+    if seen_ms.is_none() {
         let finding = Finding::new(SEEN.id, Severity::Warning, SEEN.spec, SEEN.checked);
         findings.push(finding.saw(format!("fewer than {} operators", trust.receipt_threshold)));
     }
@@ -97,7 +100,7 @@ fn read_bundle(
         jobs: vec![job_facts(&receipt)],
         ..Facts::default()
     };
-    Some((runner.axes, facts))
+    Some((runner.axes, facts, seen_ms))
 }
 
 fn sessions(

@@ -55,7 +55,7 @@ pub use axes::Axes;
 pub use checks::{CHECKS, CheckInfo, Freedom, check_info};
 pub use claim::claim_totals;
 pub use ear::{Ear, Tier, Vector};
-pub use enrol::{EnrolFacts, check_answer, check_request};
+pub use enrol::{EnrolFacts, check_answer, check_request, record_identity};
 pub use facts::{
     BootFacts, DeviceFacts, Facts, GapFacts, GpuUse, JobFacts, NodeFacts, SessionFacts, UptimeFacts,
 };

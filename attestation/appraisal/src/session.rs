@@ -13,7 +13,7 @@ use crate::boot::appraise_boot;
 use crate::device::{Devices, Standing, appraise_devices};
 use crate::enrol::{Enrolled, appraise_record, is_session_selection};
 use crate::facts::{BootFacts, Facts, NodeFacts, SessionFacts};
-use crate::finding::{Check, Finding, Findings, Severity};
+use crate::finding::{Check, Findings, Severity};
 use crate::firmware::{firmware_changed, judge_floor};
 use crate::ima::appraise_ima;
 use crate::platform::judge_platform;
@@ -133,8 +133,9 @@ fn open(
     Envelope::decode_as(Kind::Evidence, bytes)?;
     let mut findings = Findings::default();
     let session = appraise_evidence(bytes, basis, &mut findings);
+    let mut dated_ms = None;
     if let Some(session) = &session {
-        fresh(&session.open.start, challenge, &mut findings);
+        dated_ms = fresh(&session.open.start, challenge, &mut findings).then_some(basis.now_ms);
         previous(&session.open.start, known, &mut findings);
     }
     let axes = session.as_ref().map(|s| s.axes);
@@ -143,7 +144,8 @@ fn open(
         sessions: vec![s.facts.clone()],
         ..Facts::default()
     });
-    let appraisal = Appraisal::conclude(Kind::Evidence, axes, findings, facts.unwrap_or_default(), basis);
+    let (dated, facts) = ((Kind::Evidence, dated_ms), facts.unwrap_or_default());
+    let appraisal = Appraisal::conclude(dated, axes, findings, facts, basis);
     let open = session.map(|s| s.open).filter(|_| appraisal.accepted());
     Ok((appraisal, open))
 }
@@ -166,7 +168,7 @@ pub(crate) fn appraise_evidence(
         return None;
     }
     findings.result(SIGNATURE, id.short(), envelope.verify(&start.key, &basis.trust.network))?;
-    let enrolled = appraise_record(&evidence.enrolment, basis, findings)?;
+    let enrolled = appraise_record(&evidence.enrolment, told_firmware(&evidence), basis, findings)?;
     let belongs = findings.equal(ENROLMENT, enrolled.hash, start.enrolment)
         && findings.equal(SAME_NODE, enrolled.record.node, start.node);
     if !belongs || !judge_threshold(&evidence, &enrolled, basis, findings) {
@@ -193,6 +195,12 @@ pub(crate) fn appraise_evidence(
         evidence_hash: envelope.hash(),
     };
     Some(AppraisedSession { open, axes, node: enrolled.facts, facts })
+}
+
+/// The firmware version that the session's GetTime tells. Its signature is checked before the session is believed.
+fn told_firmware(evidence: &Evidence) -> Option<u64> {
+    let attest = Attest::parse(&evidence.time.attest).ok()?;
+    attest.time().ok().map(|time| time.firmware_version)
 }
 
 /// Quote, PCRs and GetTime, in that order.
@@ -286,15 +294,14 @@ fn simulates_gpus(evidence: &Evidence) -> bool {
         || devices.into_iter().any(|device| device.simulated)
 }
 
-fn fresh(start: &SessionStart, challenge: Option<&Digest>, findings: &mut Findings) {
+/// Whether the session answers the challenge that was given for it. Without one, nothing tells its age.
+fn fresh(start: &SessionStart, challenge: Option<&Digest>, findings: &mut Findings) -> bool {
     match challenge {
-        Some(challenge) => {
-            findings.equal(FRESH, *challenge, start.challenge);
+        Some(challenge) => findings.equal(FRESH, *challenge, start.challenge),
+        None => {
+            findings.push(FRESH.finding(Severity::Info).saw("not checked: an exported file"));
+            false
         }
-        None => findings.push(
-            Finding::new(FRESH.id, Severity::Info, FRESH.spec, FRESH.checked)
-                .saw("not checked: an exported file"),
-        ),
     }
 }
 

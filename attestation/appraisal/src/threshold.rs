@@ -44,6 +44,17 @@ pub(crate) fn judge_threshold(
     operators.len() >= wanted
 }
 
+/// Whether one record by itself is enough, which a file with nothing else in it is asked.
+pub(crate) fn judge_alone(basis: Basis<'_>, findings: &mut Findings) -> bool {
+    let wanted = basis.trust.enrolment_threshold;
+    let seen = format!("1 of {} operators: a record is one operator's word", basis.trust.operators());
+    match wanted <= 1 {
+        true => findings.pass(THRESHOLD, seen),
+        false => findings.fail(THRESHOLD, Severity::Warning, format!("{wanted} operators"), seen),
+    }
+    wanted <= 1
+}
+
 /// Whose record this is, when it is in force and of the same keys.
 fn operator<'a>(bytes: &[u8], of: &EnrolmentRecord, basis: Basis<'a>) -> Option<&'a str> {
     let envelope = Envelope::decode_as(Kind::Enrolment, bytes).ok()?;

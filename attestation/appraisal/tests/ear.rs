@@ -34,7 +34,8 @@ fn appraisal(verdict: Verdict, findings: Vec<Finding>) -> Appraisal {
 }
 
 fn accepted() -> Appraisal {
-    appraisal(Verdict::Accept, vec![finding("boot.secure-boot", Severity::Pass)])
+    let passed = ["boot.secure-boot", "session.fresh"].map(|id| finding(id, Severity::Pass));
+    appraisal(Verdict::Accept, passed.into())
 }
 
 fn rejected() -> Appraisal {
@@ -119,7 +120,7 @@ fn a_jwt_is_a_signed_jws_with_the_drafts_claims() {
                 "ear_appraisal_policy_ids": [format!("assay:policy/open#{}", "ab".repeat(32))],
                 "ear_verifier_claims": {
                     "assay_kind": "evidence", "assay_identity": 2, "assay_platform": 1, "assay_gpu": 0,
-                    "assay_fatal": [],
+                    "assay_fatal": [], "assay_fresh": true,
                 },
             }},
         })

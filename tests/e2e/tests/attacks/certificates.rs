@@ -1,9 +1,10 @@
 //! EK certificates: of an authority made here, for the EK of a real software TPM, with one lie each.
 
 use assay_appraisal::{Finding, Policy, Severity};
-use assay_ledger::enrolment::EnrolmentRecord;
-use assay_tests::{Chip, Lab, Node, accepted, fatal, finding, refused};
-use assay_tpm::{KeyKind, Public};
+use assay_ledger::enrolment::{EnrolmentRecord, TpmClass};
+use assay_ledger::session::time_extra_data;
+use assay_tests::{Attester as _, Chip, Lab, Node, Paper, accepted, fatal, finding, refused};
+use assay_tpm::{Attest, AttestBody, Curve, KeyKind, Public, TimeInfo};
 use assay_x509::{Certificate, Entry, Role, VendorClass};
 
 use world::{Draft, alt_name, key, oid, seq, tlv, tpm_name};
@@ -24,17 +25,18 @@ struct Scene {
     middle: Draft,
 }
 
-/// The public key of a P-384 EK, as certificates have it.
+/// The public key of an EK, as certificates have it.
 fn spki(ek_public: &[u8]) -> Vec<u8> {
     let ek = Public::parse(ek_public).unwrap();
-    let KeyKind::Ecc { x, y, .. } = ek.kind() else { panic!("swtpm's canonical EK is on P-384") };
-    let algorithm = seq(&[&oid("1.2.840.10045.2.1"), &oid("1.3.132.0.34")]);
+    let KeyKind::Ecc { x, y, curve } = ek.kind() else { panic!("not on a curve") };
+    let curve = if *curve == Curve::P384 { "1.3.132.0.34" } else { "1.2.840.10045.3.1.7" };
+    let algorithm = seq(&[&oid("1.2.840.10045.2.1"), &oid(curve)]);
     seq(&[&algorithm, &tlv(3, &[&[0, 4], &x[..], y].concat())])
 }
 
-fn scene() -> Option<Scene> {
+/// A lab that pins the authority.
+fn lab() -> Lab {
     let mut lab = Lab::new();
-    let node = Node::new(Chip::new()?);
     let root = Draft::authority("lab root", "lab root", &key(ROOT)).sign(&key(ROOT));
     let certificate = Certificate::parse(&root).unwrap();
     let entry = Entry {
@@ -46,9 +48,23 @@ fn scene() -> Option<Scene> {
         certificate,
     };
     lab.trust.store.add(entry).unwrap();
-    let leaf = Draft { spki: spki(&node.identity.ek_public), ..Draft::ek("lab middle", &key(9)) };
-    let middle = Draft { serial: vec![8], ..Draft::authority("lab middle", "lab root", &key(MIDDLE)) };
-    Some(Scene { lab, node, leaf, middle })
+    lab
+}
+
+/// The authority in the middle.
+fn middle() -> Draft {
+    Draft { serial: vec![8], ..Draft::authority("lab middle", "lab root", &key(MIDDLE)) }
+}
+
+/// A certificate for this EK by the authority in the middle.
+fn leaf(ek_public: &[u8]) -> Draft {
+    Draft { spki: spki(ek_public), ..Draft::ek("lab middle", &key(9)) }
+}
+
+fn scene() -> Option<Scene> {
+    let node = Node::new(Chip::new()?);
+    let leaf = leaf(&node.identity.ek_public);
+    Some(Scene { lab: lab(), node, leaf, middle: middle() })
 }
 
 impl Scene {
@@ -192,6 +208,57 @@ fn firmware_that_is_known_to_be_broken_is_a_warning() {
     );
     scene.lab.trust.add_vendors(&floor).unwrap();
     assert_eq!(finding(&scene.record(), "enrolment.firmware").severity, Severity::Warning);
+}
+
+/// Verdicts on a session whose TPM runs `now`, under a record of a day when it ran `then`: severity of
+/// `enrolment.firmware` and identity, of the session and of the record, where `vendors` are known.
+fn judged_by(then: u64, now: u64, vendors: &str) -> [(Severity, u8); 2] {
+    let mut lab = lab();
+    lab.trust.add_vendors(&format!("schema = 1\n{vendors}")).unwrap();
+    let mut node = Node::new(Paper::new(3));
+    node.simulated.clear();
+    node.identity.ek_certificates = vec![leaf(&node.identity.ek_public).sign(&key(MIDDLE))];
+    let record = EnrolmentRecord {
+        firmware_version: then,
+        ek_chain: vec![middle().sign(&key(ROOT)).into()],
+        class: TpmClass::Discrete,
+        ..lab.record_of(&node)
+    };
+    node.record = lab.sign_record(0, &record);
+    let mono_ms = lab.mono_ms;
+    let session = lab.open_with(
+        &mut node,
+        |_| {},
+        |evidence, tpm| {
+            let extra = time_extra_data(&evidence.session.id());
+            let told = Attest::parse(&tpm.time(&extra, mono_ms).attest).unwrap();
+            let info = TimeInfo { firmware_version: now, ..*told.time().unwrap() };
+            let told = Attest { firmware_version: now, body: AttestBody::Time(info), ..told };
+            evidence.time = tpm.sign(&told);
+        },
+    );
+    [session.records.evidence, node.record].map(|file| {
+        let appraisal = lab.appraise(&file);
+        accepted(&appraisal);
+        (finding(&appraisal, "enrolment.firmware").severity, appraisal.axes.identity)
+    })
+}
+
+#[test]
+fn a_session_is_judged_by_the_firmware_that_its_tpm_runs_and_not_by_that_of_enrolment_day() {
+    let floor = "[[floor]]\nvendor = \"id:49465800\"\nversion = \"73.20\"\nreason = \"broken\"\n\
+                 source = \"https://example.org\"\n";
+    let (old, new) = ((73 << 48) | (4 << 32), (73 << 48) | (64 << 32));
+    let (good, broken) = ((Severity::Pass, 2), (Severity::Warning, 0));
+    assert_eq!(judged_by(new, new, floor), [good, good]);
+    assert_eq!(judged_by(new, old, floor), [broken, good], "put back after it enrolled");
+    assert_eq!(judged_by(old, new, floor), [good, broken], "updated since it enrolled");
+    // A virtual TPM's version on either day makes it virtual.
+    let virtual_firmware = format!("virtual_firmware = [\"{new:016x}\"]\n");
+    for (then, now) in [(old, new), (new, old)] {
+        assert_eq!(judged_by(then, now, &virtual_firmware)[0].1, 0, "{then:016x} {now:016x}");
+    }
+    assert_eq!(judged_by(old, old, &virtual_firmware), [good, good]);
 }
 
 /// 2048 bits with the structure of CVE-2017-15361 (Nemec et al., 2.1): 65537^a + k * M, where M is the product

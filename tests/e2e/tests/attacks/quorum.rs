@@ -3,7 +3,7 @@
 use assay_appraisal::{Appraisal, State};
 use assay_ledger::enrolment::EnrolmentRecord;
 use assay_ledger::revocation::{Revocation, RevocationList, RevokedKind};
-use assay_tests::{Chip, Lab, Node, Paper, accepted, fatal};
+use assay_tests::{Chip, Lab, Node, Paper, accepted, fatal, warned};
 use assay_wire::{Digest, Envelope, Kind};
 
 /// Three operators, of whom two must have enrolled a node; and a node that the first one enrolled.
@@ -52,6 +52,27 @@ fn one_operator_is_not_two_however_often_it_signs() {
     let operator = lab.trust.validators[&one].operator.clone();
     lab.trust.validators.get_mut(&two).unwrap().operator = operator;
     fatal(&with(&mut lab, &mut node, &[second]), "enrolment.threshold");
+}
+
+#[test]
+fn a_record_by_itself_is_one_operators_word() {
+    let mut lab = Lab::with_validators(&[1, 2, 3], 1);
+    let mut node = lab.paper(3);
+    lab.trust.pinned_nodes.insert(node.id);
+    accepted(&lab.appraise_under("open", &node.record));
+    assert_eq!(lab.appraise(&node.record).axes.identity, 1);
+    // A pin counts for nothing while too few have enrolled the node.
+    lab.trust.enrolment_threshold = 2;
+    let alone = lab.appraise(&node.record);
+    let seen = warned(&alone, "enrolment.threshold").seen.clone().unwrap();
+    assert!(seen.starts_with("1 of 3 operators"), "{seen}");
+    assert_eq!(alone.axes.identity, 0);
+    fatal(&lab.appraise_under("open", &node.record), "policy.floor");
+    // Beside another operator's it is worth what it was.
+    node.simulated.clear();
+    let second = lab.sign_record(1, &lab.record_of(&node));
+    let session = lab.open_with(&mut node, |_| {}, |evidence, _| evidence.further = vec![second.into()]);
+    assert_eq!(lab.appraise(&session.records.evidence).axes.identity, 1);
 }
 
 #[test]
