@@ -5,10 +5,11 @@
 //! after its last AK this one comes; then the credential. All of it is asked again at the
 //! answer, for two exchanges may run side by side.
 //!
-//! A new record takes the place of the last one. With another AK the last one is revoked, and
-//! what ran under it is closed.
+//! A new record takes the place of the last one. With another AK every earlier one is revoked, and
+//! what ran under them is closed. With another owner the earlier ones open no further session
+//! ([`super::session`]); what runs goes on, for its evidence was made before.
 
-use assay_appraisal::{Finding, State, appraise, check_answer, check_request};
+use assay_appraisal::{Finding, State, check_answer, check_request, record_identity};
 use assay_ledger::enrolment::{EnrolAnswer, EnrolChallenge, EnrolRequest, EnrolmentRecord, node_id};
 use assay_ledger::revocation::{Revocation, RevokedKind};
 use assay_tpm::{Credential, make_credential};
@@ -23,11 +24,14 @@ use super::{Answer, Engine, Refused};
 use crate::beacon::random;
 use crate::store::StoreError;
 
+/// Records of one AK that a node may get in a row: it loses its disk now and then.
+const RENEWALS: usize = 16;
+
 /// What a request passed with.
 struct Admitted {
     node: Digest,
     keys: Keys,
-    /// The node's newest record and its hash.
+    /// The node's newest record and its hash, before this one.
     previous: Option<(Digest, EnrolmentRecord)>,
     /// An administrator's permission, used up by the record.
     allowed: bool,
@@ -78,8 +82,7 @@ impl Engine {
             Err(finding) => return Ok(Err(refused(&finding))),
         };
         let envelope = self.seal(Kind::Enrolment, &record);
-        let weight = appraise(&envelope, trust, policy, &State::default(), now_ms)
-            .map_or(0, |appraisal| appraisal.axes.identity);
+        let weight = record_identity(&envelope, trust, policy, &State::default(), now_ms).unwrap_or_default();
         match self.admit(request, Some(weight))? {
             Ok(admitted) => self.enrolled(&admitted, &record, &envelope, weight)?,
             Err(refused) => return Ok(Err(refused)),
@@ -113,7 +116,7 @@ impl Engine {
             let message = "the node was revoked; its validator's operator can allow it to enrol again";
             return Ok(Err(Refused::new(403, "enrolment.revoked", message)));
         }
-        if let Some(refused) = self.too_soon(request, record, allowed) {
+        if let Some(refused) = self.too_soon(request, record, allowed)? {
             return Ok(Err(refused));
         }
         let (last_ms, network) = (store.last_transfer(&node)?, &self.parts.trust.network);
@@ -125,17 +128,25 @@ impl Engine {
         Ok(Ok(Admitted { node, keys, previous, allowed, transfer_ms }))
     }
 
-    /// Each new AK adds an entry to a list that never shrinks: not oftener than the configuration says.
+    /// Each record becomes an entry of a list that never shrinks when a new AK comes. So neither new AKs nor
+    /// more than [`RENEWALS`] records of one AK come oftener than the configuration says.
     fn too_soon(
         &self,
         request: &EnrolRequest,
         last: Option<&EnrolmentRecord>,
         allowed: bool,
-    ) -> Option<Refused> {
-        let last = last.filter(|last| last.ak_public != request.ak_public && !allowed)?;
-        let due_ms = last.issued_ms.saturating_add(self.parts.ak_change_ms);
-        let message = "the node's last AK is too new to be replaced; try again later";
-        (self.now_ms() < due_ms).then(|| Refused::new(429, "enrolment.ak-pace", message))
+    ) -> Result<Option<Refused>, StoreError> {
+        let Some(last) = last.filter(|_| !allowed) else { return Ok(None) };
+        if self.now_ms() >= last.issued_ms.saturating_add(self.parts.ak_change_ms) {
+            return Ok(None);
+        }
+        if last.ak_public != request.ak_public {
+            let message = "the node's last AK is too new to be replaced; try again later";
+            return Ok(Some(Refused::new(429, "enrolment.ak-pace", message)));
+        }
+        let full = self.parts.store.standing_records(&last.node)?.len() >= RENEWALS;
+        let message = "the node has enrolled often, and its last record is new; try again later";
+        Ok(full.then(|| Refused::new(429, "enrolment.pace", message)))
     }
 
     fn enrolled(
@@ -157,17 +168,21 @@ impl Engine {
             store.use_permission(node)?;
         }
         match &admitted.previous {
-            Some((old, previous)) if previous.ak_public != record.ak_public => self.retire(old, now_ms),
+            Some((_, previous)) if previous.ak_public != record.ak_public => {
+                self.retire(node, &envelope_hash, now_ms)
+            }
             _ => Ok(()),
         }
     }
 
-    /// Takes a record back because its node has another AK now.
-    fn retire(&mut self, record: &Digest, now_ms: u64) -> Result<(), StoreError> {
-        let reason = "new AK".to_owned();
-        let entry = Revocation { kind: RevokedKind::Record, digest: *record, at_ms: now_ms, reason };
-        self.parts.store.insert_revocation(&entry)?;
-        self.parts.store.close_sessions(record, "enrolment.revoked")?;
+    /// Takes all records of a node but this one back, because it has another AK than they.
+    fn retire(&mut self, node: &Digest, newest: &Digest, now_ms: u64) -> Result<(), StoreError> {
+        let store = &self.parts.store;
+        for record in store.standing_records(node)?.into_iter().filter(|record| record != newest) {
+            let (kind, reason) = (RevokedKind::Record, "new AK".to_owned());
+            store.insert_revocation(&Revocation { kind, digest: record, at_ms: now_ms, reason })?;
+            store.close_sessions(&record, "enrolment.revoked")?;
+        }
         self.revocations = None;
         Ok(())
     }

@@ -80,6 +80,10 @@ impl Engine {
         if !state.revocations.is_empty() {
             return Ok(Err(Refused::new(403, "enrolment.revoked", "the node or its record was revoked")));
         }
+        if self.is_replaced(&carried)? {
+            let message = "the node has another owner than this record says; enrol again";
+            return Ok(Err(Refused::new(403, "enrolment.replaced", message)));
+        }
         if let Some(fork) = fork(state.known.as_ref(), opening.previous.as_ref()) {
             return Ok(Err(fork));
         }
@@ -106,6 +110,16 @@ impl Engine {
             ocsp: (&self.parts.ocsp, now_ms),
         };
         state_for(&self.parts.store, of)
+    }
+
+    /// Whether a record that this validator is said to have issued is of another owner or AK than its newest of that
+    /// node: of before a transfer. A renewal that changed neither leaves the last record good until its end.
+    fn is_replaced(&self, carried: &Carried) -> Result<bool, StoreError> {
+        let own = carried.record.as_ref().filter(|_| carried.issuer == self.validator_id());
+        let Some(record) = own else { return Ok(false) };
+        let Some((hash, newest)) = self.parts.store.newest_record(&record.node)? else { return Ok(false) };
+        let same = (&record.ak_public, record.owner) == (&newest.ak_public, newest.owner);
+        Ok(hash != carried.hash && !same)
     }
 
     /// The answer to a node that didn't get the first one.

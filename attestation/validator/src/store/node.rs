@@ -63,6 +63,18 @@ impl Store {
         self.one("read the newest record", sql, [node.0], |row| Ok((Digest(row.get(0)?), row.get(1)?)))
     }
 
+    /// Records that this validator issued for a node and has not taken back, in the order of their issue: envelope
+    /// hashes. Some may be over.
+    ///
+    /// # Errors
+    /// [`StoreError::Query`].
+    pub fn standing_records(&self, node: &Digest) -> Result<Vec<Digest>, StoreError> {
+        let sql = "SELECT hash FROM enrolments WHERE node = ?1
+                   AND NOT EXISTS (SELECT 1 FROM revocations WHERE digest = hash AND kind = 1)
+                   ORDER BY enrolments.rowid";
+        self.all("list records of a node", sql, [node.0], |row| Ok(Digest(row.get(0)?)))
+    }
+
     /// The EK public area that a node enrolled with.
     ///
     /// # Errors

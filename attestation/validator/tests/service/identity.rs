@@ -139,6 +139,47 @@ fn a_new_ak_supersedes_the_record_and_ends_what_ran_under_it() {
 }
 
 #[test]
+fn a_new_ak_takes_every_earlier_record_back() {
+    let server = Server::start();
+    let mut client = server.client();
+    let first = Node::enrolled(&server, &mut client, 1);
+    let mut session = first.open(&mut client, None);
+    server.pass(1000);
+    let renewed = Node::enrolled(&server, &mut client, 1);
+    server.pass(3_600_000);
+    let tpm = SoftTpm::new(1).with_ak(8);
+    let new = Node::enrol(&server, &mut client, tpm.clone(), key(8), &request(&tpm, &key(8)));
+    let taken_back: Vec<_> =
+        server.store().revocations().unwrap().entries.iter().map(|entry| entry.digest).collect();
+    assert_eq!(taken_back, [first.record_hash(), renewed.record_hash()]);
+    let records = first.next(&mut session);
+    let response = client.post(assay_ledger::protocol::RECORDS, &records);
+    assert_eq!(response.refused(), known("enrolment.revoked"));
+    for old in [&first, &renewed] {
+        assert_eq!(old.try_open(&mut client, None).0.refused(), known("enrolment.revoked"));
+    }
+    new.open(&mut client, None);
+}
+
+#[test]
+fn renewals_without_end_are_paced() {
+    let server = Server::start();
+    let mut client = server.client();
+    let tpm = SoftTpm::new(1);
+    let mut enrol = |server: &Server| {
+        server.pass(1);
+        try_enrol(&mut client, &tpm, &request(&tpm, &key(1)))
+    };
+    for _ in 0..16 {
+        enrol(&server).ok();
+    }
+    assert_eq!(enrol(&server).refused(), (429, "enrolment.pace".into()));
+    server.pass(3_600_000);
+    enrol(&server).ok();
+    assert_eq!(enrol(&server).refused(), (429, "enrolment.pace".into()));
+}
+
+#[test]
 fn a_renewal_is_a_new_record_of_the_same_ak_and_revokes_nothing() {
     let server = Server::start();
     let mut client = server.client();

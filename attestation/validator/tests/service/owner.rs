@@ -5,7 +5,7 @@ use assay_ledger::owner::OwnerTransfer;
 use assay_wire::{Digest, Envelope, Kind, Network, SigningKey, VerifyingKey};
 
 use crate::client::{Client, Response};
-use crate::node::{network, request, try_enrol};
+use crate::node::{Node, network, request, try_enrol};
 use crate::server::Server;
 use crate::soft_tpm::SoftTpm;
 
@@ -88,6 +88,30 @@ fn an_owners_signed_word_moves_a_node_once() {
     case.refused(Some(2), same_moment);
     let later = case.signed(1, 2, now + 2);
     case.enrol(Some(2), later).ok();
+}
+
+#[test]
+fn a_record_of_before_a_transfer_opens_no_session() {
+    let mut case = Case::new();
+    let node = |case: &Case, record: Vec<u8>| Node {
+        tpm: SoftTpm::new(1),
+        key: SigningKey::from_seed(&[1; 32]),
+        network: network(&case.server),
+        record,
+    };
+    let before = case.enrol(Some(1), None).ok();
+    let before = node(&case, before);
+    let mut running = before.open(&mut case.client, None);
+    let there = case.signed(1, 2, case.server.now_ms());
+    case.server.pass(1);
+    let after = case.enrol(Some(2), there).ok();
+    // What runs was opened before; what is opened is the new owner's.
+    assert_eq!(before.send(&mut case.client, &mut running, 2), 2);
+    let head = Some(running.as_head());
+    let refused = before.try_open(&mut case.client, head).0.refused();
+    assert_eq!(refused, (403, "enrolment.replaced".into()));
+    node(&case, after).open(&mut case.client, head);
+    assert_eq!(case.server.store().revocations().unwrap().number, 0, "what was proven before stays proven");
 }
 
 #[test]
