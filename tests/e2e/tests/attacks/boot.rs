@@ -136,6 +136,7 @@ fn where_no_release_is_at_hand_the_verdict_says_so() {
     let tail = [&tail[..], &[0x0b, 0], &[0; 32], &[0; 4]].concat();
     let appraisal = with_log(&mut lab, &mut node, [write_log().unwrap().log, tail].concat());
     accepted(&appraisal);
+    assert_eq!(finding(&appraisal, "boot.quirk").severity, Severity::Info);
     assert!(finding(&appraisal, "boot.quirk").seen.as_ref().unwrap().contains("Windows"));
 }
 

@@ -46,10 +46,26 @@ fn tests(code: &str) -> Vec<(&str, &str)> {
     found
 }
 
-/// Ids that a test asks for as failed: a line that expects a pass is no attack.
+/// What a line calls that expects a check to fail.
+const CALLS: [&str; 8] = ["fatal(", "warned(", "refused(", "noted(", ".lie(", "told(", "with(", "at_three("];
+/// How a check that failed is told by its severity.
+const SEVERITIES: [&str; 3] = ["Severity::Fatal", "Severity::Warning", "Severity::Info"];
+
+/// Ids that a test asks for as failed: by a call that expects it, beside a severity, or in a filter whose
+/// findings' severities the test compares. An id that is only named is no attack.
 fn failed(body: &str) -> impl Iterator<Item = &str> {
-    let lines = body.lines().filter(|line| !line.contains("Severity::Pass"));
+    let holds = |text: &str, words: &[&str]| words.iter().any(|word| text.contains(word));
+    let compares = holds(body, &SEVERITIES);
+    let expects = move |line: &str| {
+        let told = holds(line, &CALLS) || holds(line, &SEVERITIES) || compares && line.contains("f.id ==");
+        told && !line.contains("Severity::Pass")
+    };
+    let lines = body.lines().filter(move |line| expects(line));
     lines.flat_map(|line| line.split('"').skip(1).step_by(2))
+}
+
+fn below(id: &str, parent: &str) -> bool {
+    id.strip_prefix(parent).is_some_and(|rest| rest.starts_with('.'))
 }
 
 fn attacks() -> Vec<(String, String)> {
@@ -66,7 +82,9 @@ fn every_check_of_the_appraisal_is_failed_by_an_attack() {
     let failed: BTreeSet<_> = bodies.flat_map(failed).collect();
     let elsewhere = ELSEWHERE.map(|(id, ..)| id);
     let ids: Vec<_> = CHECKS.iter().map(|check| check.id).collect();
-    let missing: Vec<_> = ids.iter().filter(|id| !failed.contains(*id) && !elsewhere.contains(id)).collect();
+    // A rule that an id below it names fails with it.
+    let fails = |id: &str| failed.iter().any(|failed| *failed == id || below(failed, id));
+    let missing: Vec<_> = ids.iter().filter(|id| !fails(id) && !elsewhere.contains(id)).collect();
     assert!(missing.is_empty(), "{missing:?}");
     let twice: Vec<_> = elsewhere.iter().filter(|id| failed.contains(*id) || !ids.contains(id)).collect();
     assert!(twice.is_empty(), "{twice:?}");
@@ -87,7 +105,9 @@ fn a_check_that_no_attack_fails_would_be_noticed() {
     let found = tests(&code);
     assert_eq!(found.iter().map(|(name, _)| *name).collect::<Vec<_>>(), ["a"]);
     assert_eq!(failed(found[0].1).collect::<Vec<_>>(), ["area.new"]);
-    assert_eq!(failed("(finding(&x, \"area.new\").severity, Severity::Pass)").count(), 0);
+    for named in ["(finding(&x, \"area.new\").severity, Severity::Pass)", "let x = \"area.new\";"] {
+        assert_eq!(failed(named).count(), 0, "{named}");
+    }
 }
 
 /// The table in `main.rs` names tests as `module::test` or `path::test`.

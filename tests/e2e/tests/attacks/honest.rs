@@ -43,6 +43,7 @@ fn a_software_tpm_is_told_by_its_certificate_and_misses_the_floor_of_other_polic
     let Some(node) = lab.chip() else { return };
     let appraisal = lab.appraise(&node.record);
     assert_eq!(appraisal.facts.node.as_ref().unwrap().tpm_class, "virtual");
+    assert_eq!(finding(&appraisal, "identity.tpm").severity, Severity::Info);
     assert!(finding(&appraisal, "identity.tpm").seen.as_ref().unwrap().contains("I0"));
     for policy in ["open", "strict"] {
         fatal(&lab.appraise_under(policy, &node.record), "policy.floor");

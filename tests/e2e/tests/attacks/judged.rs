@@ -1,11 +1,9 @@
 //! What verifiers remember and ask for: revocation, firmware, policies; and that a result can be made again.
 
-use assay_appraisal::{
-    Appraisal, Ear, Policy, Severity, State, Trust, appraise, firmware_changed, open_session,
-};
+use assay_appraisal::{Appraisal, Ear, Policy, Severity, State, Trust, appraise, open_session};
 use assay_ledger::revocation::{Revocation, RevocationList, RevokedKind};
-use assay_ledger::session::PcrValue;
-use assay_tests::{Lab, Node, Paper, Validator, accepted, fatal, finding, warned};
+use assay_ledger::session::Evidence;
+use assay_tests::{Chip, Lab, Node, Paper, Validator, accepted, fatal, finding, warned};
 use assay_wire::{Digest, Envelope, Kind, SigningKey};
 
 /// A node with all four of its files.
@@ -71,19 +69,26 @@ fn nobody_outside_the_trust_file_revokes() {
 #[test]
 fn firmware_that_changed_since_enrolment_is_noticed() {
     let mut lab = Lab::new();
-    let node = lab.paper(3);
-    let record = lab.record_of(&node);
-    let value = |pcr: u8| Digest(node.attester.pcrs.get(&pcr).copied().unwrap_or_default());
-    let quoted: Vec<_> = [0, 1, 2, 3].map(|pcr| PcrValue { pcr, value: value(pcr) }).into();
-    let enrolled: Vec<_> = quoted.iter().map(|p| PcrValue { value: Digest([1; 32]), ..*p }).collect();
-    let changed = firmware_changed(&record.node, &enrolled, &quoted, &lab.state, 3);
-    let severities: Vec<_> = changed.iter().map(|f| (f.id, f.severity)).collect();
+    let Some(mut node) = lab.chip() else { return };
+    let changes = |lab: &mut Lab, node: &mut Node<Chip>| -> Vec<(Severity, Option<String>)> {
+        let session = lab.open(node);
+        let findings = lab.appraise(&session.records.evidence).findings;
+        let changed = findings.into_iter().filter(|f| f.id == "boot.firmware-changed");
+        changed.map(|f| (f.severity, f.seen)).collect()
+    };
+    // The record holds what the TPM quoted when it enrolled.
+    assert_eq!(changes(&mut lab, &mut node), [(Severity::Pass, Some("unchanged".to_owned()))]);
+    node.attester.extend(&[0, 1, 2, 3].map(|pcr| (pcr, [7; 32])));
     let (code, configuration) = (Severity::Warning, Severity::Info);
-    let expected = [code, configuration, code, configuration].map(|s| ("boot.firmware-changed", s));
-    assert_eq!(severities, expected);
-    lab.state.approved_firmware = quoted.iter().map(|p| (record.node, p.value)).collect();
-    let approved = firmware_changed(&record.node, &enrolled, &quoted, &lab.state, 3);
-    assert!(approved.iter().all(|f| f.severity == Severity::Info));
+    let seen = changes(&mut lab, &mut node);
+    let severities: Vec<_> = seen.iter().map(|(severity, _)| *severity).collect();
+    assert_eq!(severities, [code, configuration, code, configuration]);
+    let value = |seen: &Option<String>| {
+        let seen = seen.as_deref().unwrap().split_once(": ").unwrap().1;
+        Digest::from_hex(seen).unwrap()
+    };
+    lab.state.approved_firmware = seen.iter().map(|(_, seen)| (node.id, value(seen))).collect();
+    assert!(changes(&mut lab, &mut node).iter().all(|(severity, _)| *severity == Severity::Info));
 }
 
 #[test]
@@ -136,10 +141,21 @@ fn a_result_is_good_from_its_evidence_until_the_first_of_its_ends() {
     let (_, files) = files(&mut lab);
     let now = lab.unix_ms;
     let valid = |lab: &Lab, at: usize| lab.appraise(&files[at]).valid.unwrap();
-    assert_eq!((valid(&lab, 1).from_ms, valid(&lab, 1).until_ms), (now, now + 3_600_000));
+    let challenge = |bytes: &[u8]| {
+        let evidence: Evidence = Envelope::decode(bytes).unwrap().message().unwrap();
+        evidence.session.challenge
+    };
+    let challenge = challenge(&files[1]);
+    let opened = |lab: &Lab| {
+        let state = State::default();
+        let opened = open_session(&files[1], &lab.trust, &lab.policy, &state, lab.unix_ms, Some(&challenge));
+        opened.unwrap().0.valid
+    };
+    let fresh = opened(&lab).unwrap();
+    assert_eq!((fresh.from_ms, fresh.until_ms), (now, now + 3_600_000));
     let expires = lab.appraise(&files[0]).facts.node.unwrap().expires_ms;
     lab.policy.result_ms = 366 * 86_400_000;
-    assert_eq!(valid(&lab, 1).until_ms, expires);
+    assert_eq!(opened(&lab).unwrap().until_ms, expires);
     lab.policy.result_ms = 60_000;
     // A claim is of its last record, however late it is read.
     lab.unix_ms += 1_000;
@@ -147,8 +163,28 @@ fn a_result_is_good_from_its_evidence_until_the_first_of_its_ends() {
     lab.unix_ms += 3_600_000;
     assert_eq!(valid(&lab, 2), then);
     assert!(then.until_ms < lab.unix_ms);
+    // So is a job's receipt: of when validators had it.
+    let receipt = valid(&lab, 3);
+    assert!(receipt.from_ms <= now + 1_000 && receipt.until_ms < lab.unix_ms, "{receipt:?}");
     lab.unix_ms = expires;
-    assert_eq!(lab.appraise(&files[1]).valid, None);
+    assert_eq!(opened(&lab), None);
+}
+
+#[test]
+fn evidence_without_a_challenge_is_of_any_time_and_its_token_says_so() {
+    let mut lab = Lab::new();
+    let (_, files) = files(&mut lab);
+    lab.advance(20 * 86_400_000);
+    let appraisal = lab.appraise(&files[1]);
+    accepted(&appraisal);
+    assert_eq!(appraisal.valid, None);
+    let ear = serde_json::to_value(Ear::new(&appraisal)).unwrap();
+    let node = &ear["submods"]["node"];
+    assert_eq!(ear.get("exp"), None);
+    assert_eq!(
+        (&node["ear_status"], &node["ear_verifier_claims"]["assay_fresh"]),
+        (&"warning".into(), &false.into())
+    );
 }
 
 /// JSON and both tokens.
