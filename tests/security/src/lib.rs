@@ -5,6 +5,7 @@
 
 use std::fs::{self, File};
 use std::io::{Read, Write};
+use std::ops::Range;
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;
@@ -19,6 +20,8 @@ use assay_jailer::ring;
 use assay_jailer::wall::Wall;
 
 pub mod cgroup;
+pub mod image;
+pub mod residue;
 
 /// Programs that the tests call in a job.
 const APPLETS: &str = "sh cat ls id true sleep kill mount ln mkdir mv rm yes dd setsid nohup head stat touch \
@@ -47,7 +50,8 @@ pub struct Running {
     pub plan: Plan,
 }
 
-fn jailer() -> PathBuf {
+/// The jailer under test.
+pub fn jailer() -> PathBuf {
     let built = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/jailer");
     std::env::var_os("ASSAY_JAILER").map_or_else(|| built.join("assay-jailer"), PathBuf::from)
 }
@@ -57,6 +61,13 @@ fn next_base() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     let slot = (std::process::id() * 61 + NEXT.fetch_add(1, Ordering::Relaxed)) % 8192;
     0x5000_0000 + slot * 65_536
+}
+
+/// First id of a supervisor's jobs: with up to four slots, nobody else's.
+pub fn id_base() -> u32 {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    let place = (std::process::id() * 7 + NEXT.fetch_add(1, Ordering::Relaxed)) % 1024;
+    0x6000_0000 + place * 4 * 65_536
 }
 
 impl Cell {
@@ -151,14 +162,12 @@ impl Cell {
 
     /// Processes whose user is in the range of this cell's jobs.
     pub fn processes(&self) -> Vec<u32> {
-        let range = self.base..self.base + 65_536;
-        let of = |entry: fs::DirEntry| {
-            let pid: u32 = entry.file_name().to_str()?.parse().ok()?;
-            let status = fs::read_to_string(entry.path().join("status")).ok()?;
-            let uid = status.lines().find_map(|l| l.strip_prefix("Uid:"))?.split_whitespace().next()?;
-            range.contains(&uid.parse().ok()?).then_some(pid)
-        };
-        fs::read_dir("/proc").unwrap().flatten().filter_map(of).collect()
+        residue::processes(&self.ids())
+    }
+
+    /// The ids that jobs here have outside.
+    pub fn ids(&self) -> Range<u32> {
+        self.base..self.base + 65_536
     }
 
     /// Runs a plan with one more member than there is.

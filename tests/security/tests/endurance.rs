@@ -1,40 +1,14 @@
 //! Many jobs, side by side and one after another, and deaths at random instants: nothing stays.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
-use std::collections::BTreeSet;
 use std::fs;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use assay_jailer::report::End;
 use assay_security::cgroup::Cgroup;
+use assay_security::residue::residue;
 use assay_security::{Cell, eventually};
-
-/// What a job could leave behind in or beside this process.
-#[derive(Debug, PartialEq, Eq)]
-struct Belongings {
-    mounts: usize,
-    loops: usize,
-    descriptors: BTreeSet<String>,
-}
-
-fn belongings() -> Belongings {
-    let links = fs::read_dir("/proc/self/fd").unwrap().flatten();
-    let loops = fs::read_dir("/sys/block")
-        .map_or(0, |dir| dir.flatten().filter(|e| e.path().join("loop/backing_file").exists()).count());
-    Belongings {
-        mounts: fs::read_to_string("/proc/self/mountinfo").unwrap().lines().count(),
-        loops,
-        descriptors: links.map(|e| e.file_name().into_string().unwrap()).collect(),
-    }
-}
-
-/// Session keyrings of the range's root.
-fn keyrings(cell: &Cell) -> usize {
-    let keys = fs::read_to_string("/proc/keys").unwrap_or_default();
-    let owner = cell.base().to_string();
-    keys.lines().filter(|l| l.split_whitespace().nth(5) == Some(owner.as_str())).count()
-}
 
 /// One test, so that nobody else of this process opens and closes things meanwhile.
 #[test]
@@ -42,7 +16,7 @@ fn many_jobs_leave_nothing() {
     let Some(cell) = Cell::new() else { return };
     let with_cgroup = Cgroup::new().is_some();
     assert_eq!(cell.sh("true").report.end, End::Exited(0));
-    let before = belongings();
+    let before = residue();
     let count = if std::env::var_os("ASSAY_LONG").is_some() { 1000 } else { 200 };
     for _ in 0..count {
         let mut plan = cell.plan(&["/bin/true"]);
@@ -56,10 +30,7 @@ fn many_jobs_leave_nothing() {
     }
     side_by_side(&cell);
     random_deaths(&cell);
-    assert_eq!(belongings(), before);
-    eventually("no process of the range", || cell.processes().is_empty());
-    // The kernel frees keyrings a little later.
-    eventually("no keyring of the range", || keyrings(&cell) == 0);
+    before.wait_until_gone(&cell.ids());
 }
 
 fn side_by_side(cell: &Cell) {
