@@ -38,7 +38,7 @@ pub(crate) fn open(plan: &Plan, map: Option<BorrowedFd<'_>>) -> Result<Vec<Owned
         }
         let mount = open_tree(&source, "", clone_flags()).map_err(refuse)?;
         let mut attributes = READ_ONLY;
-        if bind.writable {
+        if bind.writable || !plan.keeps(Wall::ReadOnlyBinds) {
             attributes &= !libc::MOUNT_ATTR_RDONLY;
         }
         if !plan.keeps(Wall::SafeMounts) {

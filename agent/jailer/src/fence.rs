@@ -5,6 +5,9 @@
 //! to devices (ABI 5), signals and abstract sockets to processes outside (ABI
 //! 6). Files below the root may be read, run and, where their mount is
 //! writable, written.
+//!
+//! TCP is not ruled: the rules know ports and no addresses, and a job, which has
+//! no interface but loopback, may use any port of it.
 
 use std::io;
 use std::os::fd::AsFd;
@@ -43,6 +46,14 @@ const fn attribute_bytes(abi: u32) -> usize {
     }
 }
 
+/// What the fence rules at an ABI, and what it then grants below the root.
+const fn rules(abi: u32) -> (LandlockRuleset, u64) {
+    let handled = rights(abi);
+    let scoped = if abi >= 6 { SCOPES } else { 0 };
+    let rules = LandlockRuleset { handled_access_fs: handled, handled_access_net: 0, scoped };
+    (rules, handled & !(DEVICE_NODES | DEVICE_REQUESTS))
+}
+
 /// The ABI of the kernel's answer; 0 for a kernel that was built or booted without Landlock. Any other
 /// error may be a system call filter's and does not say that there is no fence.
 fn abi(answer: io::Result<libc::c_long>) -> io::Result<u32> {
@@ -59,16 +70,10 @@ pub(crate) fn put_up() -> Result<u32, Refusal> {
     if abi == 0 {
         return Ok(0);
     }
-    let handled = rights(abi);
-    let rules = LandlockRuleset {
-        handled_access_fs: handled,
-        handled_access_net: 0,
-        scoped: if abi >= 6 { SCOPES } else { 0 },
-    };
+    let (rules, granted) = rules(abi);
     let rules = sys::landlock_ruleset(&rules, attribute_bytes(abi)).map_err(refuse)?;
     let root = rustix::fs::open("/", OFlags::PATH | OFlags::CLOEXEC, Mode::empty())
         .map_err(|e| Refusal::new(Stage::Landlock, "open /", e))?;
-    let granted = handled & !(DEVICE_NODES | DEVICE_REQUESTS);
     sys::landlock_allow(rules.as_fd(), root.as_fd(), granted).map_err(refuse)?;
     sys::landlock_restrict(rules.as_fd()).map_err(refuse)?;
     Ok(abi)
@@ -94,5 +99,17 @@ mod tests {
         // EXECUTE to MAKE_SYM; REFER; TRUNCATE; IOCTL_DEV.
         assert_eq!([0, 1, 2, 3, 4, 5, 7].map(rights), [0, 0x1fff, 0x3fff, 0x7fff, 0x7fff, 0xffff, 0xffff]);
         assert_eq!([1, 4, 6].map(attribute_bytes), [8, 16, 24]);
+    }
+
+    #[test]
+    fn device_nodes_requests_and_scopes_are_ruled_and_not_granted() {
+        // Bits of `linux/landlock.h`: MAKE_CHAR 6, MAKE_BLOCK 11, IOCTL_DEV 15; both scopes.
+        for abi in 1..=8 {
+            let (rules, granted) = rules(abi);
+            let withheld = if abi < 5 { 1 << 6 | 1 << 11 } else { 1 << 6 | 1 << 11 | 1 << 15 };
+            assert_eq!(rules.handled_access_fs & !granted, withheld, "{abi}");
+            assert_eq!(granted & !rules.handled_access_fs, 0, "{abi}");
+            assert_eq!(rules.scoped, if abi < 6 { 0 } else { 0b11 }, "{abi}");
+        }
     }
 }

@@ -72,7 +72,8 @@ fn confine(
     walls::die_with_parent(plan, Stage::Ids)?;
     rustix::process::setsid().map_err(|e| Refusal::new(Stage::Ids, "new session", e))?;
     let root = root::build(plan, mounts)?;
-    let time_namespace = walls::zero_clocks(|offsets| root.write_clock_offsets(offsets))?;
+    let time_namespace =
+        plan.keeps(Wall::TimeNamespace) && walls::zero_clocks(|offsets| root.write_clock_offsets(offsets))?;
     let scratch = root.enter(plan)?;
     install_stdio(stdout, stderr)?;
     if plan.keeps(Wall::Rlimits) {

@@ -35,6 +35,7 @@ mod devices;
 mod fence;
 mod init;
 mod logs;
+mod release;
 mod root;
 mod sys;
 mod templates;
@@ -60,6 +61,8 @@ fn main() -> ExitCode {
 fn prepare() -> Result<Plan, Refusal> {
     // Descriptors that the supervisor did not mean to pass on go no further.
     let plan = read_plan()?;
+    #[cfg(feature = "broken-walls")]
+    let plan = leave_out(plan)?;
     plan.validate().map_err(|e| Refusal::rule(Stage::Plan, e.to_string()))?;
     if plan.keeps(Wall::CloseDescriptors) {
         sys::close_all_but(&[]).map_err(|e| Refusal::new(Stage::Plan, "close descriptors", e))?;
@@ -88,6 +91,19 @@ fn read_plan() -> Result<Plan, Refusal> {
     let mut text = vec![0; length];
     read(&mut text)?;
     serde_json::from_slice(&text).map_err(|e| Refusal::rule(Stage::Plan, e.to_string()))
+}
+
+/// Adds the walls that a file beside this program names: a supervisor's plans leave out none.
+#[cfg(feature = "broken-walls")]
+fn leave_out(mut plan: Plan) -> Result<Plan, Refusal> {
+    let refuse = |e: io::Error| Refusal::new(Stage::Plan, "walls to leave out", e);
+    let list = std::env::current_exe().map_err(refuse)?.with_extension("without");
+    if list.exists() {
+        let walls: Vec<Wall> = serde_json::from_slice(&std::fs::read(list).map_err(refuse)?)
+            .map_err(|e| Refusal::rule(Stage::Plan, e.to_string()))?;
+        plan.without.extend(walls);
+    }
+    Ok(plan)
 }
 
 fn refused(refusal: Refusal) -> Report {

@@ -162,6 +162,7 @@ pub struct Plan {
     pub secrets: Vec<Secret>,
     /// Walls that a test leaves out.
     #[cfg(feature = "broken-walls")]
+    #[serde(default)]
     pub without: Vec<Wall>,
 }
 

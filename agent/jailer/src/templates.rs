@@ -36,9 +36,10 @@ const SAFE: MountAttrFlags = MountAttrFlags::MOUNT_ATTR_NOSUID.union(MountAttrFl
 /// Only processes (no `/proc/sys`, `/proc/kcore`, `/proc/keys` …), and of
 /// those only what the reader may trace: the job's first process stays unseen.
 pub(crate) fn mount_proc(plan: &Plan) -> rustix::io::Result<OwnedFd> {
-    let options = [("subset", "pid"), ("hidepid", "ptraceable")];
-    let options = if plan.keeps(Wall::ProcSubset) { &options[..] } else { &[] };
-    new_mount("proc", options, SAFE | MountAttrFlags::MOUNT_ATTR_NOEXEC)
+    let options = [(Wall::ProcSubset, ("subset", "pid")), (Wall::HidePid, ("hidepid", "ptraceable"))];
+    let kept = options.into_iter().filter(|(wall, _)| plan.keeps(*wall));
+    let options: Vec<_> = kept.map(|(_, option)| option).collect();
+    new_mount("proc", &options, SAFE | MountAttrFlags::MOUNT_ATTR_NOEXEC)
 }
 
 /// `/dev` with its nodes, complete but for `shm`, and read-only.
@@ -106,7 +107,10 @@ fn copy_list(cpu: BorrowedFd<'_>, name: &str) -> rustix::io::Result<()> {
 /// nodes keep their mode and owner, and can still be opened for writing.
 fn close(directory: BorrowedFd<'_>, plan: &Plan) -> rustix::io::Result<OwnedFd> {
     let mount = open_tree(directory, "", clone_flags() | OpenTreeFlags::AT_RECURSIVE)?;
-    let mut attributes = libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
+    let mut attributes = 0;
+    if plan.keeps(Wall::SafeMounts) {
+        attributes |= libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NOEXEC;
+    }
     if plan.keeps(Wall::ReadOnlyTemplates) {
         attributes |= libc::MOUNT_ATTR_RDONLY;
     }

@@ -22,22 +22,32 @@ pub enum Wall {
     Rlimits,
     /// The device program on the job's cgroup.
     DeviceFilter,
-    /// `nosuid` and `nodev` on the image, and `nodev` on the writable layer.
+    /// `nosuid` and `nodev` on whatever the image brings or the job writes, `noexec` on `/dev` and `/sys`.
     SafeMounts,
+    /// Read-only inputs.
+    ReadOnlyBinds,
     /// Read-only `/dev` and `/sys`.
     ReadOnlyTemplates,
-    /// `/proc` with nothing but the job's own processes.
+    /// `/proc` with nothing but processes.
     ProcSubset,
+    /// Of those, none that the job may not trace.
+    HidePid,
+    /// No tracing of the job's first process.
+    NonDumpable,
     /// Closing of descriptors that nobody meant to pass on.
     CloseDescriptors,
     /// Death with the parent.
     DeathSignal,
+    /// Death before the supervisor when the machine runs out of memory.
+    OomScore,
     /// Size and file count of the writable layer.
     ScratchQuota,
     /// The capacity of the log rings.
     LogCapacity,
     /// Path resolution within the image and through no link.
     ConfinedPaths,
+    /// Ids outside that are nobody's.
+    IdRange,
     /// Network namespace.
     NetworkNamespace,
     /// Namespace of System V and POSIX messages.
@@ -46,6 +56,54 @@ pub enum Wall {
     UtsNamespace,
     /// cgroup namespace.
     CgroupNamespace,
+    /// Clocks that start with the job.
+    TimeNamespace,
     /// Detaching of the host's file systems.
     OldRoot,
+}
+
+impl Wall {
+    /// Every wall.
+    pub const ALL: [Self; 26] = [
+        Self::Seccomp,
+        Self::Landlock,
+        Self::Capabilities,
+        Self::NoNewPrivs,
+        Self::Keyring,
+        Self::Rlimits,
+        Self::DeviceFilter,
+        Self::SafeMounts,
+        Self::ReadOnlyBinds,
+        Self::ReadOnlyTemplates,
+        Self::ProcSubset,
+        Self::HidePid,
+        Self::NonDumpable,
+        Self::CloseDescriptors,
+        Self::DeathSignal,
+        Self::OomScore,
+        Self::ScratchQuota,
+        Self::LogCapacity,
+        Self::ConfinedPaths,
+        Self::IdRange,
+        Self::NetworkNamespace,
+        Self::IpcNamespace,
+        Self::UtsNamespace,
+        Self::CgroupNamespace,
+        Self::TimeNamespace,
+        Self::OldRoot,
+    ];
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_are_all() {
+        let refusal = serde_json::from_str::<Wall>("\"none\"").unwrap_err().to_string();
+        let known: std::collections::BTreeSet<_> =
+            refusal.split('`').skip(3).step_by(2).map(str::to_owned).collect();
+        let named = Wall::ALL.map(|wall| serde_json::to_value(wall).unwrap().as_str().unwrap().to_owned());
+        assert_eq!(known, named.into_iter().collect());
+    }
 }

@@ -131,7 +131,9 @@ pub(crate) fn drop_privileges(plan: &Plan) -> Result<(), Refusal> {
     if plan.keeps(Wall::NoNewPrivs) {
         set_no_new_privs(true).map_err(refuse("no_new_privs"))?;
     }
-    set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(refuse("not dumpable"))?;
+    if plan.keeps(Wall::NonDumpable) {
+        set_dumpable_behavior(DumpableBehavior::NotDumpable).map_err(refuse("not dumpable"))?;
+    }
     rustix::process::umask(rustix::fs::Mode::from_raw_mode(0o022));
     die_with_parent(plan, Stage::Privileges)
 }

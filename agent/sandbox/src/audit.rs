@@ -9,7 +9,7 @@ use std::fs;
 use std::path::Path;
 use std::sync::atomic::AtomicBool;
 
-use assay_jailer::attempts::{ATTEMPTS, Kind, Outcome, Record, Stop};
+use assay_jailer::attempts::{ATTEMPTS, Host, Kind, LANDLOCK_ABI, Outcome, Record};
 use assay_jailer::plan::{Ids, Logs, PLAN_VERSION, Plan, Rlimits};
 use assay_jailer::report::{End, Walls};
 use assay_jailer::ring;
@@ -37,8 +37,6 @@ const RESOURCES: Resources = Resources {
     gpus: 0,
     limits: Limits::Rlimit,
 };
-/// First Landlock ABI with rules for requests to devices.
-const DEVICE_REQUESTS_ABI: u32 = 5;
 
 /// What became of one attempt.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -98,7 +96,8 @@ impl Sandbox {
             fs::copy(&probe, image.join("probe"))
         };
         copy().map_err(SandboxError::state(&image, "make the probe's image"))?;
-        let mut plan = plan(&dir.path, &image, room.ids());
+        let host = Host::here().map_err(SandboxError::state(&image, "describe the host to the probe"))?;
+        let mut plan = plan(&dir.path, &image, room.ids(), host.command("/probe"));
         plan.cgroup = cgroup.as_ref().map(|c| c.path().to_owned());
         let finished = supervise::run(&self.jailer, &plan, &dir.path, &AtomicBool::new(false))?;
         let walls = match (finished.report.end, finished.report.walls) {
@@ -111,11 +110,28 @@ impl Sandbox {
         };
         let log = fs::File::open(&plan.logs.stdout).and_then(|file| ring::read(&file));
         let log = log.map_err(SandboxError::state(&plan.logs.stdout, "read the probe's log"))?;
-        Ok(Audit { attempts: judge(&String::from_utf8_lossy(&log.bytes), &walls), walls })
+        let mut attempts = judge(&String::from_utf8_lossy(&log.bytes));
+        // Without privilege there is none, and no device that the caller could not open either.
+        if plan.cgroup.is_some() && matches!(plan.ids, Ids::Range { .. }) {
+            attempts.push(device_program(&walls));
+        }
+        Ok(Audit { attempts, walls })
     }
 }
 
-fn plan(dir: &Path, image: &Path, ids: Ids) -> Plan {
+/// No job can try it: nothing inside has a device that the program refuses.
+fn device_program(walls: &Walls) -> Attempt {
+    let outcome = Outcome::Text(if walls.device_program { "attached" } else { "none" }.to_owned());
+    Attempt {
+        name: "device_program",
+        what: "run without the device program",
+        wall: "device program",
+        outcome: Some(outcome),
+        stopped: walls.device_program,
+    }
+}
+
+fn plan(dir: &Path, image: &Path, ids: Ids, argv: Vec<String>) -> Plan {
     Plan {
         version: PLAN_VERSION,
         supervisor: std::process::id(),
@@ -123,7 +139,7 @@ fn plan(dir: &Path, image: &Path, ids: Ids) -> Plan {
         ids,
         uid: 0,
         gid: 0,
-        argv: vec!["/probe".to_owned(), "attempts".to_owned()],
+        argv,
         env: vec![],
         cwd: "/".to_owned(),
         hostname: "job".to_owned(),
@@ -147,74 +163,77 @@ fn plan(dir: &Path, image: &Path, ids: Ids) -> Plan {
 }
 
 /// What the probe did not say counts as not stopped.
-fn judge(text: &str, walls: &Walls) -> Vec<Attempt> {
+fn judge(text: &str) -> Vec<Attempt> {
     let records: Vec<Record> = text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect();
-    let outcome = |name: &str| {
-        let mut found = records.iter().filter(|r| r.kind == Kind::Attempt && r.name == name);
+    let outcome = |kind: Kind, name: &str| {
+        let mut found = records.iter().filter(|r| r.kind == kind && r.name == name);
         found.next().map(|r| r.outcome.clone())
     };
-    // An old kernel's fence lets the harmless requests to the job's five devices pass.
-    let expected = |stop: Stop| !matches!(stop, Stop::Fence) || walls.landlock_abi >= DEVICE_REQUESTS_ABI;
-    let judged = ATTEMPTS.iter().filter(|(.., stop)| expected(*stop)).map(|(name, what, stop)| {
-        let outcome = outcome(name);
-        let stopped = outcome.as_ref().is_some_and(|o| stop.explains(o));
-        Attempt { name, what, wall: stop.words(), outcome, stopped }
+    // An old kernel's fence lets some of it pass. The kernel is asked, not the jailer: it may have put up none.
+    let kernel = match outcome(Kind::Status, LANDLOCK_ABI) {
+        Some(Outcome::Text(abi)) => abi.parse().unwrap_or(u32::MAX),
+        _ => u32::MAX,
+    };
+    let judged = ATTEMPTS.iter().filter(|attempt| attempt.landlock_abi <= kernel).map(|attempt| {
+        let outcome = outcome(Kind::Attempt, attempt.name);
+        let stopped = outcome.as_ref().is_some_and(|o| attempt.is_stopped(o));
+        Attempt { name: attempt.name, what: attempt.what, wall: attempt.stop.words(), outcome, stopped }
     });
     judged.collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use assay_jailer::attempts::Forbidden;
+    use nix::libc::{EACCES, EFAULT, ETIMEDOUT};
+
     use super::*;
 
-    fn walls(landlock_abi: u32) -> Walls {
-        Walls {
-            seccomp_sha256: String::new(),
-            seccomp_instructions: 0,
-            landlock_abi,
-            device_program: false,
-            cgroup_kill: false,
-            time_namespace: true,
-        }
-    }
-
     /// Every attempt stopped, but one.
-    fn said(but: &str, outcome: Option<Outcome>) -> String {
-        let line = |name: &str| {
-            let wall = assay_jailer::attempts::find(name).unwrap().2;
-            let usual = Outcome::Errno(if wall == Stop::Fence { 13 } else { 1 });
-            let outcome = if name == but { outcome.clone()? } else { usual };
-            let record = Record { kind: Kind::Attempt, name: name.to_owned(), outcome };
-            Some(serde_json::to_string(&record).unwrap())
+    fn said(but: &str, instead: Option<Outcome>, abi: u32) -> String {
+        let line = |kind, name: &str, outcome| {
+            serde_json::to_string(&Record { kind, name: name.to_owned(), outcome }).unwrap()
         };
-        ATTEMPTS.iter().filter_map(|a| line(a.0)).collect::<Vec<_>>().join("\n")
+        let usual = |attempt: &Forbidden| {
+            let mut outcomes = (0..256).map(Outcome::Errno).chain((0..65).map(Outcome::Signal));
+            outcomes.find(|outcome| attempt.is_stopped(outcome)).unwrap()
+        };
+        let tried = ATTEMPTS.iter().filter_map(|attempt| {
+            let outcome = if attempt.name == but { instead.clone()? } else { usual(attempt) };
+            Some(line(Kind::Attempt, attempt.name, outcome))
+        });
+        let kernel = line(Kind::Status, LANDLOCK_ABI, Outcome::Text(abi.to_string()));
+        std::iter::once(kernel).chain(tried).collect::<Vec<_>>().join("\n")
     }
 
-    fn failures(but: &str, outcome: Option<Outcome>, abi: u32) -> Vec<&'static str> {
-        let audit = Audit { attempts: judge(&said(but, outcome), &walls(abi)), walls: walls(abi) };
-        assert_eq!(audit.passed(), audit.failures().next().is_none());
-        audit.failures().map(|a| a.name).collect()
+    fn failures(but: &str, instead: Option<Outcome>, abi: u32) -> Vec<&'static str> {
+        judge(&said(but, instead, abi)).iter().filter(|a| !a.stopped).map(|a| a.name).collect()
     }
 
     #[test]
     fn one_open_attempt_fails_the_audit() {
         assert_eq!(failures("", None, 7), Vec::<&str>::new());
-        for (name, ..) in ATTEMPTS {
-            assert_eq!(failures(name, Some(Outcome::Done), 7), [*name]);
-            assert_eq!(failures(name, None, 7), [*name]);
+        for attempt in ATTEMPTS {
+            assert_eq!(failures(attempt.name, Some(Outcome::Done), 7), [attempt.name]);
+            assert_eq!(failures(attempt.name, None, 7), [attempt.name]);
         }
-        // Refused by the kernel's own reasons, not by the filter: the filter has a hole.
-        assert_eq!(failures("mount", Some(Outcome::Errno(14)), 7), ["mount"]);
+        // Refused by the kernel's own reasons, not by the wall: the wall has a hole.
+        for (name, errno) in [("mount", EFAULT), ("internet", ETIMEDOUT), ("init_memory", EACCES)] {
+            assert_eq!(failures(name, Some(Outcome::Errno(errno)), 7), [name]);
+        }
     }
 
     #[test]
     fn an_old_kernel_is_not_asked_for_what_it_lacks() {
-        assert_eq!(failures("device_request", Some(Outcome::Done), 2), Vec::<&str>::new());
-        assert_eq!(failures("device_request", Some(Outcome::Done), 5), ["device_request"]);
+        for (name, first) in [("device_request", 5), ("whiteout", 1)] {
+            assert_eq!(failures(name, Some(Outcome::Done), first - 1), Vec::<&str>::new());
+            assert_eq!(failures(name, Some(Outcome::Done), first), [name]);
+        }
     }
 
     #[test]
     fn nonsense_is_not_a_stop() {
-        assert!(judge("{}\nnonsense", &walls(7)).iter().all(|a| !a.stopped));
+        let judged = judge("{}\nnonsense");
+        assert!(judged.len() == ATTEMPTS.len() && judged.iter().all(|a| !a.stopped));
     }
 }

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use assay_jailer::attempts::Record;
+use assay_jailer::attempts::{Host, Record};
 use assay_jailer::plan::{Ids, Logs, PLAN_VERSION, Plan, Rlimits};
 use assay_jailer::report::Report;
 use assay_jailer::ring;
@@ -105,6 +105,13 @@ impl Cell {
     /// A plan that runs a shell script.
     pub fn script(&self, script: &str) -> Plan {
         self.plan(&["/bin/sh", "-c", script])
+    }
+
+    /// A plan that runs the probe's attempts.
+    pub fn attempts(&self, host: &Host) -> Plan {
+        let mut plan = self.plan(&[]);
+        plan.argv = host.command("/bin/probe");
+        plan
     }
 
     pub fn plan(&self, argv: &[&str]) -> Plan {

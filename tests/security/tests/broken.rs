@@ -6,7 +6,7 @@
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
 
-use assay_jailer::attempts::{Kind, Outcome, Stop, find};
+use assay_jailer::attempts::{Host, Kind, Outcome, Stop, find};
 use assay_jailer::plan::{Bind, Plan};
 use assay_jailer::report::End;
 use assay_jailer::wall::Wall;
@@ -26,28 +26,62 @@ fn stdout_has(word: &'static str) -> impl Fn(&Done) -> bool {
     move |done| done.stdout.contains(word)
 }
 
-fn stopped(done: &Done, stop: Stop) -> bool {
+/// True if all attempts of a kind were stopped that this kernel's fence knows of.
+fn stopped(done: &Done, stop: Stop, abi: u32) -> bool {
     let records = records(&done.stdout);
-    let mut tried = records.iter().filter(|r| find(&r.name).is_some_and(|a| a.2 == stop)).peekable();
-    tried.peek().is_some() && tried.all(|r| stop.explains(&r.outcome))
+    let tried = records.iter().filter_map(|r| Some((find(&r.name)?, &r.outcome)));
+    let mut tried = tried.filter(|(a, _)| a.stop == stop && a.landlock_abi <= abi).peekable();
+    tried.peek().is_some() && tried.all(|(attempt, outcome)| attempt.is_stopped(outcome))
+}
+
+/// How one attempt went.
+fn outcome(done: &Done, name: &str) -> Outcome {
+    records(&done.stdout).into_iter().find(|r| r.name == name).unwrap().outcome
 }
 
 #[test]
 fn seccomp() {
     let Some(cell) = Cell::new() else { return };
-    let plan = || cell.plan(&["/bin/probe", "attempts"]);
-    differs(&cell, plan, &[Wall::Seccomp], |done| stopped(done, Stop::Filter));
+    let host = Host::here().unwrap();
+    differs(&cell, || cell.attempts(&host), &[Wall::Seccomp], |done| stopped(done, Stop::Filter, 0));
+}
+
+/// Landlock's ABI here, where it is at least `least`.
+fn landlock_abi(cell: &Cell, least: u32) -> Option<u32> {
+    let abi = cell.sh("true").report.walls.unwrap().landlock_abi;
+    if abi < least {
+        eprintln!("SKIPPED: this kernel's Landlock has ABI {abi}, not {least}");
+    }
+    (abi >= least).then_some(abi)
 }
 
 #[test]
 fn landlock() {
     let Some(cell) = Cell::new() else { return };
-    if cell.sh("true").report.walls.is_none_or(|w| w.landlock_abi < 5) {
-        eprintln!("SKIPPED: this kernel's Landlock has no rules for devices");
+    let Some(abi) = landlock_abi(&cell, 1) else { return };
+    let host = Host::here().unwrap();
+    differs(&cell, || cell.attempts(&host), &[Wall::Landlock], |done| stopped(done, Stop::Fence, abi));
+    let Some(broken) = cell.run_without(&cell.attempts(&host), &[Wall::Landlock]) else { return };
+    // Nothing else stands between a job and the one; of the others, the kernel asks for capabilities.
+    assert_eq!(outcome(&broken, "whiteout"), Outcome::Done);
+    for name in ["block_device", "character_device"] {
+        assert_eq!(outcome(&broken, name), Outcome::Errno(libc::EPERM), "{name}");
+    }
+}
+
+/// Sockets of others are out of reach even in the host's network namespace.
+#[test]
+fn landlock_scopes() {
+    let Some(cell) = Cell::new() else { return };
+    if landlock_abi(&cell, 6).is_none() {
         return;
     }
-    let plan = || cell.plan(&["/bin/probe", "attempts"]);
-    differs(&cell, plan, &[Wall::Landlock], |done| stopped(done, Stop::Fence));
+    let host = Host::here().unwrap();
+    let reach =
+        |walls: &[Wall]| Some(outcome(&cell.run_without(&cell.attempts(&host), walls)?, "host_socket"));
+    let Some(fenced) = reach(&[Wall::NetworkNamespace]) else { return };
+    assert_eq!(fenced, Outcome::Errno(libc::EPERM));
+    assert_eq!(reach(&[Wall::NetworkNamespace, Wall::Landlock]), Some(Outcome::Done));
 }
 
 #[test]
@@ -88,6 +122,14 @@ fn rlimits() {
     let Some(cell) = Cell::new() else { return };
     let plan = || cell.script("ulimit -n; ulimit -c; ulimit -u; ulimit -s");
     differs(&cell, plan, &[Wall::Rlimits], |done| done.stdout == "256\n0\n64\n8192\n");
+}
+
+#[test]
+fn process_limit() {
+    let Some(cell) = Cell::new() else { return };
+    let script = "i=0; while test $i -lt 100; do sleep 100 & i=$((i+1)); done; echo started";
+    let refused = |done: &Done| !done.stdout.contains("started") && done.stderr.contains("can't fork");
+    differs(&cell, || cell.script(script), &[Wall::Rlimits], refused);
 }
 
 #[test]
@@ -132,7 +174,9 @@ fn safe_mounts() {
     let Some(cell) = Cell::new() else { return };
     let plan = || cell.script("cat /proc/self/mountinfo");
     differs(&cell, plan, &[Wall::SafeMounts], |done| {
-        done.stdout.lines().all(|l| l.contains("nosuid") && (l.contains(" /dev/") || l.contains("nodev")))
+        let is_safe = |l: &str| l.contains("nosuid") && (l.contains(" /dev/") || l.contains("nodev"));
+        let runs_nothing = |l: &str| !(l.contains(" /dev ") || l.contains(" /sys ")) || l.contains("noexec");
+        done.stdout.lines().all(|l| is_safe(l) && runs_nothing(l))
     });
 }
 
@@ -147,8 +191,55 @@ fn read_only_templates() {
 #[test]
 fn proc_subset() {
     let Some(cell) = Cell::new() else { return };
-    let plan = || cell.script("test -e /proc/sys -o -e /proc/kcore -o -e /proc/1 || echo holds");
+    let plan = || cell.script("test -e /proc/sys -o -e /proc/kcore || echo holds");
     differs(&cell, plan, &[Wall::ProcSubset], stdout_has("holds"));
+}
+
+#[test]
+fn hide_pid() {
+    let Some(cell) = Cell::new() else { return };
+    differs(&cell, || cell.script("test -e /proc/1 || echo holds"), &[Wall::HidePid], stdout_has("holds"));
+}
+
+#[test]
+fn non_dumpable() {
+    let Some(cell) = Cell::new() else { return };
+    // Whoever may trace the first process sees it, and its memory.
+    let plan = || cell.script("test -e /proc/1/mem || echo holds");
+    differs(&cell, plan, &[Wall::NonDumpable], stdout_has("holds"));
+}
+
+#[test]
+fn read_only_binds() {
+    let Some(cell) = Cell::new() else { return };
+    let input = tempfile::tempdir().unwrap();
+    fs::set_permissions(input.path(), PermissionsExt::from_mode(0o777)).unwrap();
+    let source = input.path().canonicalize().unwrap();
+    let plan = || {
+        let mut plan = cell.script("echo x > /in/new || echo holds");
+        plan.binds = vec![Bind { source: source.clone(), target: "/in".into(), writable: false }];
+        plan
+    };
+    differs(&cell, plan, &[Wall::ReadOnlyBinds], stdout_has("holds"));
+}
+
+#[test]
+fn oom_score() {
+    let Some(cell) = Cell::new() else { return };
+    let own: i32 = fs::read_to_string("/proc/self/oom_score_adj").unwrap().trim().parse().unwrap();
+    if own >= 500 {
+        eprintln!("SKIPPED: this process's own out-of-memory score is already a job's");
+        return;
+    }
+    differs(&cell, || cell.script("cat /proc/self/oom_score_adj"), &[Wall::OomScore], stdout_has("500"));
+}
+
+#[test]
+fn id_range() {
+    let Some(cell) = Cell::new() else { return };
+    let base = cell.base().to_string();
+    let plan = || cell.script("cat /proc/self/uid_map /proc/self/gid_map");
+    differs(&cell, plan, &[Wall::IdRange], |done| done.stdout.matches(&base).count() == 2);
 }
 
 #[test]
@@ -222,6 +313,7 @@ fn namespaces() {
         (Wall::IpcNamespace, "ipc"),
         (Wall::UtsNamespace, "uts"),
         (Wall::CgroupNamespace, "cgroup"),
+        (Wall::TimeNamespace, "time"),
     ] {
         let outside = fs::read_link(format!("/proc/self/ns/{name}")).unwrap().display().to_string();
         let plan = || cell.script(&format!("readlink /proc/self/ns/{name}"));

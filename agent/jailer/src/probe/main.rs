@@ -1,8 +1,9 @@
 //! `assay-probe`: tries from inside a job what a job must not be able to do.
 //!
 //! Prints one line of JSON for each try (`assay_jailer::attempts`). With the
-//! argument `attempts` it tries the forbidden things by name; with `sweep` it
-//! calls every system call with zeros and opens every file it can find.
+//! argument `attempts`, and the words of `attempts::Host` behind it, it tries the
+//! forbidden things by name; with `sweep` it calls every system call with zeros
+//! and opens every file it can find.
 //!
 //! Only for use inside a sandbox: some of the calls would do harm outside.
 //! Each is made by a process of its own, with a time limit.
@@ -11,11 +12,12 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use assay_jailer::attempts::{ATTEMPTS, Kind, Outcome, Record};
+use assay_jailer::attempts::{ATTEMPTS, Kind, LANDLOCK_ABI, Outcome, Record};
 
 mod child;
 mod files;
 mod forbidden;
+mod surroundings;
 mod sweep;
 
 fn main() -> ExitCode {
@@ -27,7 +29,12 @@ fn main() -> ExitCode {
     };
     let done = match std::env::args().nth(1).as_deref() {
         Some("attempts") => {
-            ATTEMPTS.iter().try_for_each(|(name, ..)| say(Kind::Attempt, (*name).into(), try_one(name)))
+            let host: Vec<String> = std::env::args().skip(2).collect();
+            let abi = Outcome::Text(surroundings::landlock_abi().to_string());
+            say(Kind::Status, LANDLOCK_ABI.to_owned(), abi).and_then(|()| {
+                let mut tries = ATTEMPTS.iter().map(|attempt| attempt.name);
+                tries.try_for_each(|name| say(Kind::Attempt, name.to_owned(), try_one(name, &host)))
+            })
         }
         Some("status") => files::say_status(&mut say),
         Some("sweep") => sweep::run(&mut say).and_then(|()| files::run(&mut say)),
@@ -42,6 +49,6 @@ fn main() -> ExitCode {
     }
 }
 
-fn try_one(name: &str) -> Outcome {
-    child::outcome(child::PATIENCE_US, || forbidden::try_it(name))
+fn try_one(name: &str, host: &[String]) -> Outcome {
+    child::outcome(child::PATIENCE_US, || forbidden::try_it(name, host))
 }
