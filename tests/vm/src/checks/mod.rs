@@ -19,6 +19,7 @@ pub(crate) fn all() {
     });
     let before = residue();
     places::support(&mut tap);
+    places::audit(&mut tap, &sandbox);
     limits::all(&mut tap, &sandbox);
     ends::all(&mut tap, &sandbox);
     places::all(&mut tap);

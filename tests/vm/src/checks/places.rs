@@ -18,6 +18,17 @@ pub(crate) fn support(tap: &mut Tap) {
     });
 }
 
+/// The kernels here know different parts of Landlock; what each knows has to hold.
+pub(crate) fn audit(tap: &mut Tap, sandbox: &Sandbox) {
+    tap.check("every forbidden thing is stopped by its wall", || {
+        let audit = sandbox.audit().unwrap();
+        assert!(audit.passed(), "{:?}", audit.failures().collect::<Vec<_>>());
+        let is_tried = |name: &str| audit.attempts.iter().any(|attempt| attempt.name == name);
+        assert!(is_tried("whiteout") && is_tried("device_program"));
+        assert_eq!(is_tried("device_request"), audit.walls.landlock_abi >= 5);
+    });
+}
+
 pub(crate) fn all(tap: &mut Tap) {
     tap.check("a delegated cgroup is divided into core and jobs", delegated);
     tap.check("a cgroup that nobody delegated is not touched", undelegated);
