@@ -56,6 +56,23 @@ pub fn jailer() -> PathBuf {
     std::env::var_os("ASSAY_JAILER").map_or_else(|| built.join("assay-jailer"), PathBuf::from)
 }
 
+/// The jailer that leaves walls out, in a place where it can be told which; nothing without one.
+pub fn broken_jailer(place: &Path) -> Option<PathBuf> {
+    let Some(broken) = std::env::var_os("ASSAY_JAILER_BROKEN").map(PathBuf::from) else {
+        eprintln!("SKIPPED: no ASSAY_JAILER_BROKEN (make broken)");
+        return None;
+    };
+    for name in ["assay-jailer", "assay-probe"] {
+        fs::copy(broken.with_file_name(name), place.join(name)).unwrap();
+    }
+    Some(place.join("assay-jailer"))
+}
+
+/// Tells that jailer, in its own place, what to leave out of every plan.
+pub fn leave_out(jailer: &Path, walls: &[Wall]) {
+    fs::write(jailer.with_extension("without"), serde_json::to_vec(walls).unwrap()).unwrap();
+}
+
 /// An id range that no other test of this machine has at the same time.
 fn next_base() -> u32 {
     static NEXT: AtomicU32 = AtomicU32::new(0);

@@ -3,13 +3,13 @@
 //! Needs the jailer that can leave walls out (`make broken`), which no package holds.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
-use std::fs::{self, File};
-use std::path::{Path, PathBuf};
+use std::fs::File;
+use std::path::Path;
 
 use assay_jailer::wall::Wall;
 use assay_sandbox::audit::Audit;
 use assay_sandbox::{Sandbox, SandboxConfig, SandboxError};
-use assay_security::{Cell, id_base};
+use assay_security::{Cell, broken_jailer, id_base, leave_out};
 
 /// What the audit sees of a wall that is missing.
 enum Sight {
@@ -55,20 +55,8 @@ fn sight(wall: Wall) -> Sight {
     }
 }
 
-/// The jailer that leaves walls out, in a place where it can be told which.
-fn broken_jailer(place: &Path) -> Option<PathBuf> {
-    let Some(broken) = std::env::var_os("ASSAY_JAILER_BROKEN").map(PathBuf::from) else {
-        eprintln!("SKIPPED: no ASSAY_JAILER_BROKEN (make broken)");
-        return None;
-    };
-    for name in ["assay-jailer", "assay-probe"] {
-        fs::copy(broken.with_file_name(name), place.join(name)).unwrap();
-    }
-    Some(place.join("assay-jailer"))
-}
-
 fn audit(place: &Path, jailer: &Path, without: &[Wall]) -> Result<Audit, SandboxError> {
-    fs::write(jailer.with_extension("without"), serde_json::to_vec(without).unwrap()).unwrap();
+    leave_out(jailer, without);
     let config = SandboxConfig {
         jailer: Some(jailer.to_owned()),
         id_base: id_base(),
