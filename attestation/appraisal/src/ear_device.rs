@@ -5,13 +5,17 @@
 //! what the device or its maker signed (from `...fwid-match` to `measres`, `assay_pdi`, `assay_board`) where
 //! signature or chain does not hold.
 //!
+//! | claim of a GPU | of a switch | means |
+//! |---|---|---|
+//! | `x-nvidia-device-type`: `gpu` | `nvswitch` | what it is |
+//! | `x-nvidia-gpu-attestation-report-signature-verified` | `x-nvidia-switch-...` | the report's signature |
+//! | `x-nvidia-gpu-attestation-report-nonce-match` | `x-nvidia-switch-...` | the report is over this session's nonce |
+//! | `x-nvidia-gpu-attestation-report-cert-chain-fwid-match` | `x-nvidia-switch-...` | certificate and report name one firmware |
+//! | `x-nvidia-gpu-driver-version` | | as the device signed it |
+//! | `x-nvidia-gpu-vbios-version` | `x-nvidia-switch-bios-version` | as the device signed it |
+//!
 //! | claim | means |
 //! |---|---|
-//! | `x-nvidia-device-type` | `gpu` or `nvswitch` |
-//! | `x-nvidia-gpu-attestation-report-signature-verified` | the report's signature |
-//! | `x-nvidia-gpu-attestation-report-nonce-match` | the report is over this session's nonce |
-//! | `x-nvidia-gpu-attestation-report-cert-chain-fwid-match` | certificate and report name one firmware |
-//! | `x-nvidia-gpu-driver-version`, `x-nvidia-gpu-vbios-version` | as the device signed them |
 //! | `hwmodel` | what the device's certificate calls it |
 //! | `measres` | `success` or `fail`: measurements against reference values |
 //! | `assay_chain` | the certificates lead to the maker's root |
@@ -66,8 +70,11 @@ pub(crate) fn names(devices: &[DeviceFacts]) -> impl Iterator<Item = String> {
 
 /// What was found out about a device.
 pub(crate) fn claims(device: &DeviceFacts) -> TextMap<Value> {
-    const REPORT: &str = "x-nvidia-gpu-attestation-report-";
-    let kind = if device.gpu.is_some() { "gpu" } else { "nvswitch" };
+    let (kind, family, firmware) = match device.gpu {
+        Some(_) => ("gpu", "gpu", "x-nvidia-gpu-vbios-version"),
+        None => ("nvswitch", "switch", "x-nvidia-switch-bios-version"),
+    };
+    let of_report = |check: &str| format!("x-nvidia-{family}-attestation-report-{check}");
     let truth = |name: String, check: Option<bool>| check.map(|check| (name, Value::Truth(check)));
     let text = |name: &str, text: &Option<String>| {
         text.as_ref().map(|text| (name.to_owned(), Value::Text(text.clone())))
@@ -75,16 +82,16 @@ pub(crate) fn claims(device: &DeviceFacts) -> TextMap<Value> {
     let result = device.measurements.map(|equal| if equal { "success" } else { "fail" }.to_owned());
     let seen = [
         text("x-nvidia-device-type", &Some(kind.to_owned())),
-        truth(format!("{REPORT}signature-verified"), device.signature),
-        truth(format!("{REPORT}nonce-match"), device.nonce),
+        truth(of_report("signature-verified"), device.signature),
+        truth(of_report("nonce-match"), device.nonce),
         truth("assay_chain".to_owned(), device.chain),
         truth("assay_simulated".to_owned(), Some(device.simulated)),
         truth("assay_attested".to_owned(), Some(device.attested)),
     ];
     let signed = [
-        truth(format!("{REPORT}cert-chain-fwid-match"), device.fwid),
+        truth(of_report("cert-chain-fwid-match"), device.fwid),
         text("x-nvidia-gpu-driver-version", &device.driver),
-        text("x-nvidia-gpu-vbios-version", &device.vbios),
+        text(firmware, &device.vbios),
         text("hwmodel", &device.model),
         text("measres", &result),
         text("assay_pdi", &device.pdi),
@@ -135,6 +142,26 @@ mod tests {
         assert_eq!(values(&DeviceFacts { revocation: no, ..good() }), [Some(96), Some(2), Some(3)]);
         assert_eq!(values(&DeviceFacts { simulated: true, ..good() }), [None; 3]);
     }
+
+    #[test]
+    fn a_switch_has_the_names_of_switches() {
+        let names = |gpu: Option<u8>| {
+            let vbios = Some("96.10.55.00.01".to_owned());
+            let told = serde_json::to_value(claims(&DeviceFacts { gpu, vbios, ..good() })).unwrap();
+            let name = |(name, _): (&String, _)| name.strip_prefix("x-nvidia-").map(str::to_owned);
+            told.as_object().unwrap().iter().filter_map(name).collect::<std::collections::BTreeSet<_>>()
+        };
+        let of_report = |family: &str| {
+            ["signature-verified", "nonce-match", "cert-chain-fwid-match"]
+                .map(|check| format!("{family}-attestation-report-{check}"))
+        };
+        let with = |family: &str, firmware: &str| {
+            of_report(family).into_iter().chain(["device-type".to_owned(), firmware.to_owned()]).collect()
+        };
+        assert_eq!(names(None), with("switch", "switch-bios-version"));
+        assert_eq!(names(Some(0)), with("gpu", "gpu-vbios-version"));
+    }
+
     #[test]
     fn what_nobody_vouches_for_is_no_claim() {
         let told = |device: DeviceFacts| {
