@@ -177,7 +177,7 @@ pub static CHECKS: &[CheckInfo] = &[
     raise("gpu.device.measurements", Severity::Warning, "TCG Reference Integrity Manifest 1.01", "the device measured what its maker published"),
     raise("gpu.device.reference-values", Severity::Info, "TCG Reference Integrity Manifest 1.01", "reference values for the device's firmware are at hand"),
     fixed("gpu.device.revocation", "RFC 6960 4.2", "no certificate of the device was taken back"),
-    raise("gpu.device.revocation-unknown", Severity::Info, "RFC 6960 4.2", "a responder's word on the device's certificates is at hand"),
+    raise("gpu.device.revocation-unknown", Severity::Info, "RFC 6960 4.2", "responders' word on the certificates of the device and of its reference values' signers is at hand"),
     raise("gpu.device.trailing-bytes", Severity::Info, "DSP0274 1.1, 10.11", "nothing follows the report's signature"),
     raise("gpu.device.unknown-field", Severity::Info, "DSP0274 1.1, 10.11", "every field of the report is of a known type"),
     fixed("gpu.topology.duplicate", "DESIGN 4.4", "each report is of another device"),

@@ -66,7 +66,7 @@ const REVOCATION: Check = Check {
 const NO_ANSWER: Check = Check {
     id: "gpu.device.revocation-unknown",
     spec: "RFC 6960 4.2",
-    checked: "a responder's word on the device's certificates is at hand",
+    checked: "responders' word on the certificates of the device and of its reference values' signers is at hand",
 };
 const TRAILING: Check = Check {
     id: "gpu.device.trailing-bytes",
@@ -308,7 +308,8 @@ fn tell_checks(judged: &[Judged<'_>], basis: Basis<'_>, findings: &mut Findings)
     tell_notes(judged, findings);
 }
 
-/// What is worth a word beside the checks: reference values that lack a part, and oddities of form.
+/// What is worth a word beside the checks: reference values that lack a part or a word on their signer, and oddities of
+/// form.
 fn tell_notes(judged: &[Judged<'_>], findings: &mut Findings) {
     let mut said = Said::default();
     for device in judged {
@@ -318,7 +319,7 @@ fn tell_notes(judged: &[Judged<'_>], findings: &mut Findings) {
         }
         for part in unchecked(&device.judgement) {
             let what = format!("{}: no responder's word on the signer of the RIM", part.id);
-            said.add(REFERENCES, Severity::Info, &device.label, &what);
+            said.add(NO_ANSWER, Severity::Info, &device.label, &what);
         }
     }
     for device in judged {
@@ -393,7 +394,8 @@ fn facts(device: &Judged<'_>, crossed: &Crossed, basis: Basis<'_>) -> DeviceFact
     };
     // A switch has no entry in the table.
     let tied = device.evidence.gpu.is_none_or(|index| crossed.tied.contains(&index));
-    known.attested = tied && is_attested(&known, basis);
+    let vouched = unchecked(&device.judgement).next().is_none();
+    known.attested = tied && is_attested(&known, vouched, basis);
     known
 }
 
@@ -404,15 +406,15 @@ fn board(facts: &device::DeviceFacts) -> Option<String> {
 }
 
 /// Everything that G3 asks of one device. What is not known counts as good only where the policy thinks
-/// nothing of it.
-fn is_attested(known: &DeviceFacts, basis: Basis<'_>) -> bool {
+/// nothing of it, and so do reference values of whose signers no responder speaks (`vouched` is false).
+fn is_attested(known: &DeviceFacts, vouched: bool, basis: Basis<'_>) -> bool {
     let passable = |check: Check, found| basis.policy.severity(check.id, found) <= Severity::Info;
     let or = |result: Option<bool>, passable: bool| result == Some(true) || (result.is_none() && passable);
     let proven = [known.signature, known.chain, known.nonce, known.measurements];
     !known.simulated
         && proven.iter().all(|check| *check == Some(true))
         && or(known.fwid, known.gpu.is_none() || passable(NO_FWID, Severity::Warning))
-        && or(known.revocation, passable(NO_ANSWER, Severity::Info))
+        && or(known.revocation.filter(|good| !good || vouched), passable(NO_ANSWER, Severity::Info))
 }
 
 /// Whether driver and firmware both were compared with reference values.

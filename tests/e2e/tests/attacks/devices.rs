@@ -354,10 +354,41 @@ fn without_both_reference_values_there_is_no_g3() {
 #[test]
 fn reference_values_whose_signer_no_responder_speaks_of_are_told() {
     let appraisal = verdict(|_, _| {});
-    noted(&appraisal, "gpu.device.reference-values");
-    let said = finding(&appraisal, "gpu.device.reference-values").seen.clone().unwrap();
-    assert!(said.contains("no responder's word on the signer"), "{said}");
+    accepted(&appraisal);
+    let told = appraisal.findings.iter().any(|finding| {
+        let said = finding.seen.as_deref().unwrap_or_default();
+        finding.id == "gpu.device.revocation-unknown" && said.contains("no responder's word on the signer")
+    });
+    assert!(told, "{:#?}", appraisal.findings);
     assert_eq!(appraisal.axes.gpu, 3);
+}
+
+/// What a policy asks of a device's own certificates it asks of those of its reference values' signers too.
+#[test]
+fn a_policy_may_demand_a_responders_word_on_the_signers_of_reference_values() {
+    use x509::ocsp::good;
+    let (maker, chain) = (device(0), device(0).chain());
+    let answers = |places: std::ops::Range<usize>| -> Vec<Vec<u8>> {
+        places.map(|at| answer(&chain, at, &good(), &maker.keys[at + 1])).collect()
+    };
+    let attested = |known: bool, severity: Severity| {
+        let (mut lab, id) = (lab(), "gpu.device.revocation-unknown");
+        lab.policy.checks.insert(id.into(), severity);
+        for rim in lab.state.gpu_rims.iter_mut().filter(|_| known) {
+            rim.signer = Digest(Certificate::parse(&chain[0]).unwrap().fingerprint().0);
+            rim.proof = SignerProof {
+                certificates: chain.iter().cloned().map(Into::into).collect(),
+                ocsp: answers(0..4).into_iter().map(Into::into).collect(),
+            };
+        }
+        let mut node = lab.paper(3);
+        let appraisal = changed(&mut lab, &mut node, |_| {}, |list, _| list[0].ocsp = answers(1..4));
+        accepted(&appraisal);
+        appraisal.facts.sessions[0].devices[0].attested
+    };
+    assert!(attested(false, Severity::Info));
+    assert!(!attested(false, Severity::Warning));
+    assert!(attested(true, Severity::Warning));
 }
 
 /// The same row with another value.
