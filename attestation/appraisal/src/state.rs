@@ -119,6 +119,26 @@ impl State {
         Ok(envelope.kind)
     }
 
+    /// Takes in reference values whose signature the caller has checked, or that are by a validator whom it believes.
+    ///
+    /// # Errors
+    /// [`StateError::GpuRim`] or [`StateError::GpuRims`]; the state is unchanged then.
+    pub fn take_rim(&mut self, rim: Rim) -> Result<(), StateError> {
+        rim.check()?;
+        if self.gpu_rims.contains(&rim) {
+            return Ok(());
+        }
+        if self.gpu_rims.len() >= Self::MAX_GPU_RIMS {
+            return Err(StateError::GpuRims(Self::MAX_GPU_RIMS));
+        }
+        self.gpu_rims.push(rim);
+        self.gpu_rims.sort_by(|a, b| {
+            let key = |rim: &Rim| (rim.kind, rim.product.clone(), rim.version.clone(), rim.source);
+            key(a).cmp(&key(b)).then_with(|| cbor::to_vec(a).cmp(&cbor::to_vec(b)))
+        });
+        Ok(())
+    }
+
     /// A device's evidence with the verifier's own answers of responders before those that the node sent.
     pub(crate) fn with_answers<'a>(&self, evidence: &'a DeviceEvidence) -> Cow<'a, DeviceEvidence> {
         if self.gpu_ocsp.is_empty() {
@@ -136,22 +156,6 @@ impl State {
             None => {}
         }
         self.revocations.insert(validator, list);
-        Ok(())
-    }
-
-    fn take_rim(&mut self, rim: Rim) -> Result<(), StateError> {
-        rim.check()?;
-        if self.gpu_rims.contains(&rim) {
-            return Ok(());
-        }
-        if self.gpu_rims.len() >= Self::MAX_GPU_RIMS {
-            return Err(StateError::GpuRims(Self::MAX_GPU_RIMS));
-        }
-        self.gpu_rims.push(rim);
-        self.gpu_rims.sort_by(|a, b| {
-            let key = |rim: &Rim| (rim.kind, rim.product.clone(), rim.version.clone(), rim.source);
-            key(a).cmp(&key(b)).then_with(|| cbor::to_vec(a).cmp(&cbor::to_vec(b)))
-        });
         Ok(())
     }
 

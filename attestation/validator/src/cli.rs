@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use assay_x509::Seconds;
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -132,10 +133,17 @@ pub(crate) struct AgainstArgs {
     /// A release manifest by a release signer in the trust file. May be given several times.
     #[arg(long, value_name = "FILE")]
     release: Vec<PathBuf>,
-    /// What to remember: a revocation list or a firmware table, signed by a validator in the trust
-    /// file. May be given several times.
+    /// What to remember: a revocation list, a firmware table or a GPU's reference values in reduced form, signed by a
+    /// validator in the trust file. May be given several times.
     #[arg(long, value_name = "FILE", visible_aliases = ["revocations", "firmware"])]
     state: Vec<PathBuf>,
+    /// Reference values of GPUs: a folder of NVIDIA's signed files, or of reduced forms by validators in the trust file.
+    #[arg(long, value_name = "DIR")]
+    rims: Option<PathBuf>,
+    /// An OCSP response, DER, about certificates of GPUs or of who signed their reference values. May be given several
+    /// times.
+    #[arg(long, value_name = "FILE")]
+    ocsp: Vec<PathBuf>,
 }
 
 impl AgainstArgs {
@@ -148,7 +156,14 @@ impl AgainstArgs {
             releases: self.release.clone(),
             statements: self.state.clone(),
         };
-        Ok((verify::Verifier::load(&sources)?, now_ms))
+        let mut verifier = verify::Verifier::load(&sources)?;
+        let (answers, at) =
+            (ocsp::load(&self.ocsp)?, Seconds::try_from(now_ms / 1000).unwrap_or(Seconds::MAX));
+        for refused in verifier.take_devices(self.rims.as_deref(), &answers, at)? {
+            let line = format!("{} is not used: {}", refused.file.display(), refused.reason);
+            writeln!(io::stderr().lock(), "{}", text::plain(&line)).map_err(Error::Output)?;
+        }
+        Ok((verifier, now_ms))
     }
 }
 

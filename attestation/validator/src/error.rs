@@ -197,9 +197,7 @@ impl Error {
         match self {
             Self::AlreadyThere { .. } => Some("choose an empty directory; keys are never overwritten"),
             Self::Policy { .. } => Some("built-in policies are development, open and strict"),
-            Self::State { .. } => {
-                Some("name a revocation list or firmware table that a validator in the trust file exported")
-            }
+            Self::State { .. } => Some("name a statement that a validator in the trust file made"),
             Self::Release { source: ReleaseError::Signer(_), .. } => {
                 Some("add the signer's key to the trust file as a [[release_signer]] if you believe it")
             }

@@ -1,14 +1,20 @@
 //! `verify`: exported files in, findings and a verdict out; offline.
 
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use assay_appraisal::{Appraisal, Axes, Finding, Policy, State, Trust, Verdict, appraise};
-use assay_wire::WireError;
+use assay_gpu::device::DeviceEvidence;
+use assay_ledger::claim::Claim;
+use assay_ledger::session::Evidence;
+use assay_wire::{Envelope, Kind, WireError};
+use assay_x509::Seconds;
 use serde::Serialize;
 
 use crate::error::{Error, read_file};
+use crate::ocsp::{attach_to_rim, refuse_crowd};
 use crate::page;
+use crate::rim::{Refused, load_dir};
 use crate::text::plain;
 use crate::trusted;
 
@@ -74,20 +80,72 @@ impl Verifier {
         }
         Ok(Self { trust, policy, state })
     }
+
+    /// Takes what bears on GPUs and switches, as `verify-gpu` does: reference values of a folder, and answers of OCSP
+    /// responders (DER) about certificates of devices and of those who signed reference values. Gives the files of the
+    /// folder that do not count.
+    ///
+    /// # Errors
+    /// Those of [`load_dir`], [`Error::State`], and [`Error::TooManyAnswers`] about one signer's certificate.
+    pub fn take_devices(
+        &mut self,
+        rims: Option<&Path>,
+        answers: &[Vec<u8>],
+        at: Seconds,
+    ) -> Result<Vec<Refused>, Error> {
+        let mut refused = Vec::new();
+        if let Some(dir) = rims {
+            let (found, others) = load_dir(dir, self.trust.device_roots.rim(), Some(&self.trust))?;
+            for rim in found {
+                let taken = self.state.take_rim(rim);
+                taken.map_err(|source| Error::State { path: dir.to_owned(), source })?;
+            }
+            refused = others;
+        }
+        for rim in &mut self.state.gpu_rims {
+            attach_to_rim(rim, answers, None, at)?;
+        }
+        self.state.gpu_ocsp.extend(answers.iter().cloned().map(Into::into));
+        Ok(refused)
+    }
 }
 
 /// Appraises files at a time in Unix ms.
 ///
 /// # Errors
-/// [`Error::ReadFile`] or [`Error::FileTooLarge`]; then nothing was appraised.
+/// [`Error::ReadFile`] or [`Error::FileTooLarge`], or [`Error::TooManyAnswers`] at hand about one certificate of a
+/// device; then nothing was appraised.
 pub fn verify(files: &[PathBuf], verifier: &Verifier, now_ms: u64) -> Result<Vec<Checked>, Error> {
     let Verifier { trust, policy, state } = verifier;
     let contents = files.iter().map(|file| read_file(file)).collect::<Result<Vec<_>, _>>()?;
+    if !state.gpu_ocsp.is_empty() {
+        let answers: Vec<Vec<u8>> = state.gpu_ocsp.iter().map(|answer| answer.to_vec()).collect();
+        for device in contents.iter().flat_map(|bytes| devices(bytes)) {
+            refuse_crowd(&device, &answers)?;
+        }
+    }
     let checked = files.iter().zip(contents).map(|(file, bytes)| Checked {
         file: file.clone(),
         outcome: appraise(&bytes, trust, policy, state, now_ms),
     });
     Ok(checked.collect())
+}
+
+/// What devices are said to have signed in an exported file; nothing of it is believed.
+fn devices(bytes: &[u8]) -> Vec<DeviceEvidence> {
+    let Ok(envelope) = Envelope::decode(bytes) else { return Vec::new() };
+    let of_session = |bytes: &[u8]| {
+        let evidence = Envelope::decode_as(Kind::Evidence, bytes).and_then(|one| one.message::<Evidence>());
+        evidence.ok().and_then(|evidence| evidence.devices).unwrap_or_default()
+    };
+    match envelope.kind {
+        Kind::Evidence => of_session(bytes),
+        Kind::Claim => {
+            let sessions = envelope.message::<Claim>().map(|claim| claim.sessions).unwrap_or_default();
+            sessions.iter().flat_map(|session| of_session(&session.evidence)).collect()
+        }
+        _ => Vec::new(),
+    }
 }
 
 /// The JSON form where the bytes could not be decoded; fields as in an appraisal's.

@@ -73,6 +73,18 @@ fn bounded(kind: ChainKind, chain: &[Certificate], answers: &[Vec<u8>]) -> Resul
     }
 }
 
+/// Refuses more of the verifier's own answers about one certificate of a device than would be judged: a revocation might be
+/// among those that are left out.
+///
+/// # Errors
+/// [`Error::TooManyAnswers`].
+pub(crate) fn refuse_crowd(evidence: &DeviceEvidence, answers: &[Vec<u8>]) -> Result<(), Error> {
+    match DeviceChain::from_der(&evidence.chain) {
+        Ok(chain) => bounded(ChainKind::Device, chain.certificates(), answers),
+        Err(_) => Ok(()),
+    }
+}
+
 /// Adds answers to a device's evidence: those that are kept and those at hand come before those that the evidence
 /// brought along. If the device's chain holds, what is good among all of them is kept.
 ///
@@ -114,7 +126,11 @@ pub fn attach_to_rim(
     let Ok(chain) = SignerChain::from_der(certificates) else { return Ok(()) };
     let (kind, chain) = (ChainKind::Rim, chain.certificates());
     let mut own = cache.map_or(Ok(Vec::new()), |cache| cache.answers(kind, chain, at))?;
-    own.extend(at_hand.iter().cloned());
+    for answer in at_hand {
+        if !own.contains(answer) {
+            own.push(answer.clone());
+        }
+    }
     bounded(kind, chain, &own)?;
     crate::rim::attach(rim, &own.into_iter().map(ByteVec::from).collect::<Vec<_>>());
     Ok(())

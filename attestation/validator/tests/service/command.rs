@@ -3,11 +3,14 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use assay_gpu::device::{Architecture, DeviceChain, DeviceEvidence, Measurement, Report};
+use assay_gpu::rim::{RIM_NETWORK, Rim, RimKind, RimRow, SignerProof};
 use assay_ledger::enrolment::EnrolmentRecord;
 use assay_ledger::protocol::BEACON;
 use assay_ledger::revocation::{Revocation, RevocationList, RevokedKind};
 use assay_validator::civil;
-use assay_wire::{Envelope, Kind, SigningKey};
+use assay_wire::{Digest, Envelope, Kind, Network, SigningKey};
+use assay_x509::Certificate;
 use serde_json::Value;
 
 use crate::node::Node;
@@ -222,6 +225,117 @@ fn verify_takes_a_validators_statements_and_no_others() {
     }
     std::fs::write(&file, statement(&SigningKey::from_seed(&[77; 32]))).unwrap();
     assert_eq!(code(&["verify", "--trust", text(&trust), "--state", text(&file), text(&evidence)]), 2);
+}
+
+/// A real switch, said to be simulated, for its report is over a nonce of its own.
+fn recorded() -> Option<DeviceEvidence> {
+    let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data");
+    let data =
+        std::env::var_os("ASSAY_DATA").map_or_else(|| PathBuf::from(default), PathBuf::from).join("gpu");
+    let read = |name: &Value| std::fs::read_to_string(data.join(name.as_str()?)).ok();
+    let cases: Value = serde_json::from_str(&read(&"cases.json".into())?).unwrap();
+    let is_switch = |case: &&Value| {
+        case["arch"] == "LS10" && case["report"].is_string() && case["expected"]["signature"] == true
+    };
+    let case = cases["cases"].as_array().unwrap().iter().find(is_switch)?;
+    Some(DeviceEvidence {
+        gpu: None,
+        architecture: Architecture::Ls10,
+        report: hex::decode(read(&case["report"])?.trim()).unwrap(),
+        chain: DeviceChain::from_pem(&read(&case["chain"])?).unwrap().der(),
+        ocsp: vec![],
+        simulated: true,
+    })
+}
+
+/// A validator, and the evidence of a node with that switch in a file beside it.
+fn with_switch() -> Option<(Server, PathBuf, DeviceEvidence)> {
+    let Some(switch) = recorded() else {
+        eprintln!("SKIPPED: no data folder; set ASSAY_DATA");
+        return None;
+    };
+    let server = Server::start();
+    let mut client = server.client();
+    let node = Node::enrolled(&server, &mut client, 1);
+    let evidence = node.evidence_with(node.start(node.challenge(&mut client), None), vec![switch.clone()]);
+    let file = server.dir.path().join("evidence.cbor");
+    std::fs::write(&file, evidence).unwrap();
+    Some((server, file, switch))
+}
+
+#[test]
+fn more_answers_about_a_devices_certificate_than_are_judged_are_refused() {
+    use crate::responder::ocsp::{Answer, good, id_of, single};
+    let Some((server, file, switch)) = with_switch() else { return };
+    let [certificate, issuer] = [1, 2].map(|at| Certificate::parse(&switch.chain[at]).unwrap());
+    let id = id_of(&certificate.serial, &issuer);
+    let answers: Vec<PathBuf> = (1..=5)
+        .map(|day| {
+            let this = format!("2026010{day}000000Z");
+            let answer = Answer { singles: vec![single(&id, &good(), &this, None, &[])], ..Answer::good() };
+            let path = server.dir.path().join(format!("{day}.der"));
+            std::fs::write(&path, answer.sign(&crate::responder::key(1))).unwrap();
+            path
+        })
+        .collect();
+    let trust = server.home().trust();
+    let with = |count: usize| {
+        let answers = answers.iter().take(count).flat_map(|path| ["--ocsp", text(path)]);
+        let args: Vec<&str> =
+            ["verify", "--trust", text(&trust), text(&file)].into_iter().chain(answers).collect();
+        code(&args)
+    };
+    assert_eq!((with(4), with(5)), (0, 3));
+}
+
+#[test]
+fn verify_holds_devices_against_a_folder_of_reference_values() {
+    let Some((server, file, switch)) = with_switch() else { return };
+    let (home, rims) = (server.home(), server.dir.path().join("rims"));
+    let report = Report::parse(&switch.report).unwrap();
+    let row = |block: &Measurement| RimRow {
+        index: block.index - 1,
+        name: "m".into(),
+        values: vec![block.value.into()],
+    };
+    let rim = Rim {
+        kind: RimKind::Switch,
+        product: "LS10".into(),
+        version: report.facts().vbios.clone().unwrap(),
+        tag: "t".into(),
+        board: None,
+        rows: report.measurements().iter().take(3).map(row).collect(),
+        source: Digest([1; 32]),
+        signer: Digest([2; 32]),
+        not_before: 0,
+        not_after: i64::MAX,
+        proof: SignerProof::default(),
+    };
+    let seal = |key: &SigningKey| {
+        let id = key.verifying_key().validator_id();
+        Envelope::seal(Kind::GpuRim, id, &rim, key, &Network::new(RIM_NETWORK))
+    };
+    std::fs::create_dir(&rims).unwrap();
+    std::fs::write(rims.join("ours"), seal(&assay_validator::trusted::signing_key(&home.key()).unwrap()))
+        .unwrap();
+    std::fs::write(rims.join("theirs"), seal(&SigningKey::from_seed(&[9; 32]))).unwrap();
+    let (trust, later) = (home.trust(), server.dir.path().join("later"));
+    // "Try later" (RFC 6960 2.3): an answer, if one of no use.
+    std::fs::write(&later, [0x30, 3, 0x0a, 1, 3]).unwrap();
+    let with = |more: &[&str]| {
+        let output = run(&[&["verify", "--json", "--trust", text(&trust), text(&file)], more].concat());
+        let judged: Value = serde_json::from_slice(&output.stdout).unwrap_or_default();
+        let measured = judged["facts"]["sessions"][0]["devices"][0]["measurements"].clone();
+        (output.status.code(), measured, String::from_utf8(output.stderr).unwrap(), judged.to_string())
+    };
+    let (code, measured, ..) = with(&[]);
+    assert_eq!((code, measured), (Some(0), Value::Null));
+    let (code, measured, said, judged) = with(&["--rims", text(&rims), "--ocsp", text(&later)]);
+    assert_eq!((code, measured), (Some(0), Value::Bool(true)), "{said}");
+    assert!(said.lines().count() == 1 && said.contains("theirs is not used"), "{said}");
+    assert!(judged.contains("answer 0"), "answers are looked at: {judged}");
+    assert_eq!(with(&["--rims", "/nowhere"]).0, Some(3));
+    assert_eq!(with(&["--ocsp", "/nowhere"]).0, Some(3));
 }
 
 #[test]

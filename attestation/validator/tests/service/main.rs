@@ -22,3 +22,6 @@ mod sessions;
 mod soft_tpm;
 mod swtpm;
 mod twins;
+
+#[path = "../../../x509/tests/world/mod.rs"]
+mod responder;

@@ -1,5 +1,6 @@
 //! A node as the protocol has it, with every message in the test's hands.
 
+use assay_gpu::device::DeviceEvidence;
 use assay_ledger::anchor::{Anchor, AnchorPoint, extra_data};
 use assay_ledger::beat::Beat;
 use assay_ledger::enrolment::{
@@ -133,6 +134,15 @@ impl Node {
     }
 
     pub(crate) fn evidence(&self, start: SessionStart) -> Vec<u8> {
+        self.evidence_with(start, None)
+    }
+
+    /// Evidence with what devices have signed.
+    pub(crate) fn evidence_with(
+        &self,
+        start: SessionStart,
+        devices: impl Into<Option<Vec<DeviceEvidence>>>,
+    ) -> Vec<u8> {
         let id = start.id();
         let evidence = Evidence {
             enrolment: self.record.clone(),
@@ -143,7 +153,7 @@ impl Node {
             logs: BootLogs::default(),
             further: vec![],
             ima: None,
-            devices: None,
+            devices: devices.into(),
         };
         Envelope::seal(Kind::Evidence, id, &evidence, &self.key, &self.network)
     }
