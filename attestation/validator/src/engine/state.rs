@@ -16,7 +16,7 @@ use assay_x509::{Certificate, Fingerprint, OcspQuestion, Seconds};
 use minicbor::bytes::ByteVec;
 
 use crate::error::chain as chain_of;
-use crate::ocsp::Cache;
+use crate::ocsp::{Cache, attach_to_rim};
 use crate::store::{Store, StoreError};
 
 /// Whose state, and of which evidence.
@@ -39,7 +39,7 @@ pub(crate) struct StateOf<'a> {
 
 /// Gathers what the store knows: of revocations those that stand against this node or this record, of
 /// firmware the evidence's PCR 0 by the table that has most owners, of approvals this node's; and of the
-/// reference values at hand those that the devices' reports ask for.
+/// reference values at hand those that the devices' reports ask for, each with the answers at hand about its signer.
 pub(crate) fn state_for(store: &Store, of: StateOf<'_>) -> Result<State, StoreError> {
     let mut revocations: BTreeMap<Digest, RevocationList> = BTreeMap::new();
     for (validator, number, entry) in store.standing(of.node, of.record, of.issued)? {
@@ -48,14 +48,33 @@ pub(crate) fn state_for(store: &Store, of: StateOf<'_>) -> Result<State, StoreEr
         list.entries.push(entry);
     }
     let seen = of.pcr0.map(|pcr0| store.firmware(pcr0)).transpose()?.flatten();
-    Ok(State {
+    let mut state = State {
         known: known_head(store, of.node, of.previous)?,
         revocations,
         firmware: seen.map(|set| (set.pcr0, set.owners)).into_iter().collect(),
-        gpu_rims: asked_for(of.devices),
+        gpu_rims: Vec::new(),
         gpu_ocsp: answers_for(of.devices.0, of.ocsp),
         approved_firmware: store.approved_firmware(of.node)?.into_iter().map(|v| (*of.node, v)).collect(),
-    })
+    };
+    for rim in asked_for(of.devices) {
+        take_rim(&mut state, rim, of.ocsp);
+    }
+    Ok(state)
+}
+
+/// Takes reference values in, with the answers at hand about their signer's certificates.
+fn take_rim(state: &mut State, mut rim: Rim, (cache, now_ms): (&Cache, u64)) {
+    if let Err(error) = attach_to_rim(&mut rim, &[], Some(cache), seconds(now_ms)) {
+        log::warn!("{}", chain_of(&error));
+    }
+    let id = rim.id();
+    if let Err(error) = state.take_rim(rim) {
+        log::warn!("{id}: {error}");
+    }
+}
+
+fn seconds(now_ms: u64) -> Seconds {
+    Seconds::try_from(now_ms / 1000).unwrap_or(Seconds::MAX)
 }
 
 /// The reference values that the devices' reports ask for; the state is kept with each session.
@@ -76,8 +95,7 @@ fn asked_for((devices, rims): (&[DeviceEvidence], &[Rim])) -> Vec<Rim> {
 /// Nothing of the evidence is believed yet: a certificate whose answer was found is not looked up again, and one
 /// without an answer costs no signature.
 fn answers_for(devices: &[DeviceEvidence], (cache, now_ms): (&Cache, u64)) -> Vec<ByteVec> {
-    let at = Seconds::try_from(now_ms / 1000).unwrap_or(Seconds::MAX);
-    let mut found = Found::default();
+    let (at, mut found) = (seconds(now_ms), Found::default());
     let chains =
         devices.iter().take(MAX_DEVICES).filter_map(|device| DeviceChain::from_der(&device.chain).ok());
     for chain in chains {

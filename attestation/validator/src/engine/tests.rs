@@ -7,10 +7,12 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use assay_appraisal::DeviceFacts;
 use assay_gpu::GpuIdentity;
-use assay_gpu::device::{Architecture, Report};
+use assay_gpu::device::{Architecture, Asking, ChainKind, HoldPolicy, Report};
+use assay_gpu::rim::{Rim, SignerProof, SignerStatus};
 use assay_ledger::anchor::{AnchorContext, TpmInstant};
 use assay_ledger::protocol::{ChallengeRequest, SessionChallenge};
 use assay_ledger::session::PcrValue;
+use assay_x509::Certificate;
 
 use super::*;
 #[path = "../../../gpu/tests/world/mod.rs"]
@@ -286,26 +288,65 @@ fn a_state_has_the_reference_values_that_a_report_asks_for_and_no_others() {
     assert_eq!(found(&[]), []);
 }
 
+/// The issuer's answer about the certificate at this place of a made-up device's chain.
+fn answer(device: &maker::Device, at: usize, status: &[u8]) -> Vec<u8> {
+    use p384::ecdsa::signature::Signer as _;
+    use responder::ocsp::{Answer, date, id_of, single};
+    let [certificate, issuer] = [at, at + 1].map(|at| Certificate::parse(&device.chain()[at]).unwrap());
+    let id = id_of(&certificate.serial, &issuer);
+    let answer = Answer {
+        responder: maker::tlv(0xa1, issuer.subject.as_bytes()),
+        produced: date("20251231120000Z"),
+        singles: vec![single(&id, status, "20251231120000Z", Some("20260102000000Z"), &[])],
+        algorithm: maker::seq(&[&maker::oid("1.2.840.10045.4.3.3")]),
+        ..Answer::good()
+    };
+    let signature: p384::ecdsa::DerSignature = device.keys[at + 1].sign(&answer.data());
+    answer.sealed(signature.as_bytes())
+}
+
 /// A device with the answers of its issuers, all good.
 fn stapled() -> DeviceEvidence {
-    use p384::ecdsa::signature::Signer as _;
-    use responder::ocsp::{Answer, date, good, id_of, single};
     let device = maker::Device::new(Architecture::Hopper, 7);
-    let chain: Vec<_> =
-        device.chain().iter().map(|der| assay_x509::Certificate::parse(der).unwrap()).collect();
-    let answer = |at: usize| {
-        let (id, issuer) = (id_of(&chain[at].serial, &chain[at + 1]), &chain[at + 1]);
-        let answer = Answer {
-            responder: maker::tlv(0xa1, issuer.subject.as_bytes()),
-            produced: date("20251231120000Z"),
-            singles: vec![single(&id, &good(), "20251231120000Z", Some("20260102000000Z"), &[])],
-            algorithm: maker::seq(&[&maker::oid("1.2.840.10045.4.3.3")]),
-            ..Answer::good()
-        };
-        let signature: p384::ecdsa::DerSignature = device.keys[at + 1].sign(&answer.data());
-        answer.sealed(signature.as_bytes())
+    let ocsp = (1..4).map(|at| answer(&device, at, &responder::ocsp::good())).collect();
+    DeviceEvidence { ocsp, ..device.evidence() }
+}
+
+/// A revocation that lies in the validator's folder of answers reaches reference values that were imported before it.
+#[test]
+fn answers_at_hand_reach_the_signers_of_reference_values() {
+    let (engine, _clock, _dir) = engine(1);
+    let device = maker::Device::new(Architecture::Hopper, 7);
+    let evidence = device.evidence();
+    let chain: Vec<_> = device.chain().iter().map(|der| Certificate::parse(der).unwrap()).collect();
+    let driver = Report::parse(&evidence.report).unwrap().facts().driver.clone().unwrap();
+    let rim = Rim {
+        signer: Digest(chain[0].fingerprint().0),
+        proof: SignerProof {
+            certificates: chain.iter().map(|one| one.der().to_vec().into()).collect(),
+            ocsp: Vec::new(),
+        },
+        ..crate::rim::made_up(&driver)
     };
-    DeviceEvidence { ocsp: (1..4).map(answer).collect(), ..device.evidence() }
+    let hold = HoldPolicy::default();
+    let status = || {
+        let of = state::StateOf {
+            node: &Digest([7; 32]),
+            record: &Digest([7; 32]),
+            issued: (&Digest([7; 32]), 0),
+            pcr0: None,
+            previous: None,
+            devices: (std::slice::from_ref(&evidence), std::slice::from_ref(&rim)),
+            ocsp: (&engine.parts.ocsp, u64::try_from(maker::NOW).unwrap() * 1000),
+        };
+        let state = state::state_for(&engine.parts.store, of).unwrap();
+        SignerStatus::of(&state.gpu_rims[0], maker::NOW, hold)
+    };
+    assert_eq!(status(), SignerStatus::Unchecked);
+    let taken = answer(&device, 1, &responder::ocsp::revoked("20251201000000Z", Some(1)));
+    let asking = Asking::stapled(maker::NOW, hold);
+    assert_eq!(engine.parts.ocsp.keep(ChainKind::Rim, &chain, &[taken], &asking).unwrap(), 1);
+    assert_eq!(status(), SignerStatus::Revoked);
 }
 
 #[test]
