@@ -58,7 +58,7 @@ impl Home {
         self.0.join("releases")
     }
 
-    /// The folder of GPUs' reference values, each a `.cbor`; need not be there.
+    /// The folder of GPUs' reference values, as `rim import` writes them or as their vendor does; need not be there.
     pub fn rims(&self) -> PathBuf {
         self.0.join("rims")
     }

@@ -3,8 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use assay_appraisal::{Policy, State, Trust};
-use assay_gpu::rim::Rim;
+use assay_appraisal::{Policy, Trust};
 use assay_wire::{Digest, SigningKey};
 use zeroize::Zeroizing;
 
@@ -59,19 +58,6 @@ pub fn add_releases(trust: &mut Trust, paths: &[PathBuf]) -> Result<(), Error> {
         added.map_err(|source| Error::Release { path: path.clone(), source })?;
     }
     Ok(())
-}
-
-/// Reference values of GPUs in a validator's folder, by validators in the trust file.
-///
-/// # Errors
-/// [`Error::ReadFile`], [`Error::FileTooLarge`] or [`Error::State`].
-pub fn home_rims(trust: &Trust, home: &Home) -> Result<Vec<Rim>, Error> {
-    let mut state = State::default();
-    for path in manifests(&home.rims())? {
-        let taken = state.take(&read_file(&path)?, trust);
-        taken.map_err(|source| Error::State { path, source })?;
-    }
-    Ok(state.gpu_rims)
 }
 
 /// The `.cbor` files of a folder by name; none where there is no folder.
@@ -142,29 +128,6 @@ mod tests {
         for name in ["", "lenient", "../open", "a/b", "a.b"] {
             assert!(matches!(policy(trust, name), Err(Error::Policy { .. })), "{name}");
         }
-    }
-
-    #[test]
-    fn reference_values_of_the_folder_are_those_that_trusted_validators_signed() {
-        use assay_gpu::rim::RIM_NETWORK;
-        use assay_wire::{Envelope, Kind, Network};
-        let dir = tempfile::tempdir().unwrap();
-        let home = Home::new(dir.path().join("v"));
-        crate::init::init(home.dir(), &crate::init::Options::default()).unwrap();
-        let (trust, own) = (trust(&home.trust()).unwrap(), signing_key(&home.key()).unwrap());
-        assert_eq!(home_rims(&trust, &home).unwrap(), []);
-        let rim = crate::rim::made_up("590.12");
-        let write = |name: &str, key: &SigningKey| {
-            let id = key.verifying_key().validator_id();
-            let bytes = Envelope::seal(Kind::GpuRim, id, &rim, key, &Network::new(RIM_NETWORK));
-            std::fs::create_dir_all(home.rims()).unwrap();
-            std::fs::write(home.rims().join(name), bytes).unwrap();
-        };
-        write("a.cbor", &own);
-        write("ignored.txt", &SigningKey::from_seed(&[9; 32]));
-        assert_eq!(home_rims(&trust, &home).unwrap(), std::slice::from_ref(&rim));
-        write("b.cbor", &SigningKey::from_seed(&[9; 32]));
-        assert!(matches!(home_rims(&trust, &home), Err(Error::State { .. })));
     }
 
     #[test]

@@ -30,7 +30,6 @@ use std::thread::{Builder, JoinHandle};
 
 use assay_appraisal::{Policy, Trust};
 use assay_gpu::device::DeviceEvidence;
-use assay_gpu::rim::Rim;
 use assay_ledger::ByteVec;
 use assay_ledger::beacon::Beacon;
 use assay_ledger::enrolment::{EnrolAnswer, EnrolRequest};
@@ -45,6 +44,7 @@ use crate::beacon::BeaconSource;
 use crate::config::Twins;
 use crate::error::{Error, chain};
 use crate::ocsp::Cache;
+use crate::rim::Shelf;
 use crate::store::{Store, StoreError};
 use challenge::Challenges;
 
@@ -135,7 +135,7 @@ pub(crate) struct Parts {
     /// When two sessions are on one TPM.
     pub(crate) twins: Twins,
     /// Reference values of GPUs.
-    pub(crate) rims: Vec<Rim>,
+    pub(crate) rims: Shelf,
     /// Answers of responders about certificates of GPUs.
     pub(crate) ocsp: Cache,
 }

@@ -75,6 +75,9 @@ impl Engine {
             Some(Pending::Session(node)) if node == opening.node => {}
             _ => return Ok(Err(unknown_nonce())),
         }
+        if !opening.devices.is_empty() {
+            self.parts.rims.refresh(&self.parts.trust);
+        }
         let carried = Carried::read(&opening.enrolment);
         let state = self.state_for(opening, &carried, now_ms)?;
         if !state.revocations.is_empty() {
@@ -106,7 +109,7 @@ impl Engine {
             issued: (&carried.issuer, carried.issued_ms),
             pcr0: opening.pcr0.as_ref(),
             previous: opening.previous.as_ref(),
-            devices: (&opening.devices, &self.parts.rims),
+            devices: (&opening.devices, self.parts.rims.rims()),
             ocsp: (&self.parts.ocsp, now_ms),
         };
         state_for(&self.parts.store, of)

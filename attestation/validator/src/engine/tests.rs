@@ -34,7 +34,7 @@ fn engine(challenges: usize) -> (Engine, Arc<AtomicU64>, tempfile::TempDir) {
     let clock = Arc::new(AtomicU64::new(1_000_000));
     let time = Arc::clone(&clock);
     let parts = Parts {
-        rims: Vec::new(),
+        rims: Shelf::open(&home.rims(), &trust).unwrap(),
         ocsp: Cache::open(&home.ocsp()).unwrap(),
         policy: trusted::policy(&home.trust(), &trust.policy).unwrap(),
         store: Store::open(
@@ -347,6 +347,36 @@ fn answers_at_hand_reach_the_signers_of_reference_values() {
     let asking = Asking::stapled(maker::NOW, hold);
     assert_eq!(engine.parts.ocsp.keep(ChainKind::Rim, &chain, &[taken], &asking).unwrap(), 1);
     assert_eq!(status(), SignerStatus::Revoked);
+}
+
+#[test]
+fn what_was_imported_meanwhile_is_there_for_a_session_with_devices() {
+    let (mut engine, _clock, dir) = engine(2);
+    let (rims, key) = (Home::new(dir.path().join("v")).rims(), &engine.parts.key);
+    let network = assay_wire::Network::new(assay_gpu::rim::RIM_NETWORK);
+    let rim = crate::rim::made_up("590.12");
+    let bytes = Envelope::seal(Kind::GpuRim, key.verifying_key().validator_id(), &rim, key, &network);
+    std::fs::create_dir(&rims).unwrap();
+    std::fs::write(rims.join("a.rim"), bytes).unwrap();
+    for (devices, seen) in [(vec![], 0), (vec![stapled()], 1)] {
+        let node = Digest([7; 32]);
+        let opening = Opening {
+            bytes: vec![1],
+            hash: Digest([1; 32]),
+            id: Digest([2; 32]),
+            node,
+            challenge: nonce(&mut engine, node),
+            previous: None,
+            mono_ms: 0,
+            enrolment: vec![],
+            further: vec![],
+            time: vec![],
+            pcr0: None,
+            devices,
+        };
+        assert!(engine.open_session(&opening).unwrap().is_err());
+        assert_eq!(engine.parts.rims.rims().len(), seen);
+    }
 }
 
 #[test]

@@ -59,7 +59,7 @@ pub struct Refused {
     pub reason: Reason,
 }
 
-/// Reads every file of a folder, by name: documents whose signature holds and whose chain leads to `root` (DER), and
+/// Reads every file of a folder, by name, but those whose name begins with a dot: documents whose signature holds and whose chain leads to `root` (DER), and
 /// reduced forms by validators that `trust` names. Answers of OCSP responders (DER) come with every RIM. Whether a RIM is in
 /// force and its signer good is for [`assay_gpu::rim::compare`] to say.
 ///
@@ -93,11 +93,15 @@ enum Loaded {
     Answer(ByteVec),
 }
 
-fn files(dir: &Path) -> Result<Vec<PathBuf>, Error> {
+/// The files of a folder by name, without drafts of [`super::Import`], whose names begin with a dot.
+pub(super) fn files(dir: &Path) -> Result<Vec<PathBuf>, Error> {
     let failed = |source| Error::ReadFile { path: dir.to_owned(), source };
     let mut files = Vec::new();
     for entry in dir.read_dir().map_err(failed)? {
         let entry = entry.map_err(failed)?;
+        if entry.file_name().as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
         if files.len() == MAX_FILES {
             return Err(Error::Argument(format!("{}: more than {MAX_FILES} files", dir.display())));
         }

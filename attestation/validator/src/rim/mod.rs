@@ -15,19 +15,23 @@
 //! Three facts stay apart: whether the signature holds, whether the chain does, and in which time.
 
 mod c14n;
+mod command;
 mod content;
 mod document;
 mod examine;
 mod import;
 mod load;
+mod shelf;
 mod signature;
 
+pub(crate) use command::{Command, run};
 pub use content::Content;
 pub use document::{DocumentError, MAX_DOCUMENT};
 pub use examine::{ChainFault, Examined, Unproven, examine};
-pub(crate) use import::{Command, run};
+pub use import::{Import, Imported};
 pub(crate) use load::attach;
 pub use load::{MAX_FILES, Reason, Refused, load_dir, load_document};
+pub use shelf::Shelf;
 pub use signature::SignatureFault;
 
 /// A RIM that nothing was signed for.

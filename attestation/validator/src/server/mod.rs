@@ -40,6 +40,7 @@ use crate::config::{Config, Home, Limits};
 use crate::engine::{self, Clock, Handle, Parts};
 use crate::error::{Error, read_text};
 use crate::ocsp::Cache;
+use crate::rim::Shelf;
 use crate::store::Store;
 use crate::{civil, tls, trusted};
 
@@ -84,7 +85,7 @@ impl Service {
         let (ak_change_ms, twins) = (config.limits.ak_change_s * 1000, config.twins);
         let policy_text = policy_text(home, &trust.policy)?;
         let parts = Parts {
-            rims: trusted::home_rims(&trust, home)?,
+            rims: Shelf::open(&home.rims(), &trust)?,
             ocsp: Cache::open(&home.ocsp())?,
             trust,
             policy,

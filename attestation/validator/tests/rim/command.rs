@@ -5,7 +5,7 @@ use std::process::Command;
 
 use assay_appraisal::Trust;
 use assay_gpu::device::Roots;
-use assay_validator::rim::load_dir;
+use assay_validator::rim::{Shelf, load_dir};
 use serde_json::Value;
 
 use crate::data;
@@ -19,12 +19,11 @@ fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
-/// A validator's directory and an empty folder for RIMs.
+/// A validator's directory and a folder for RIMs, which is not there yet.
 fn place() -> (tempfile::TempDir, PathBuf, PathBuf) {
     let dir = tempfile::tempdir().unwrap();
     let (home, out) = (dir.path().join("v"), dir.path().join("rims"));
     assert_eq!(run(&["init", text(&home)]).0, 0);
-    std::fs::create_dir(&out).unwrap();
     (dir, home, out)
 }
 
@@ -81,7 +80,7 @@ fn what_is_out_of_force_or_no_rim_is_not_imported() {
     let (dir, home, out) = place();
     let key = home.join("validator.key");
     let at = |file: &Path, time: &str| {
-        run(&["rim", "import", text(file), "--dir", text(&out), "--key", text(&key), "--time", time])
+        run(&["rim", "import", text(file), "--out", text(&out), "--key", text(&key), "--time", time])
     };
     for time in ["2020-01-01T00:00:00Z", "2060-01-01T00:00:00Z"] {
         let (code, stdout, _) = at(&file, time);
@@ -142,4 +141,25 @@ fn one_file_that_fails_leaves_the_others_imported_and_newer_answers_replace_olde
     let again = [&["rim", "import", text(file), "--ocsp", text(&answer)], &with[..]].concat();
     assert_eq!(run(&again).0, 0);
     assert_ne!(written(), bare);
+}
+
+/// With the validator's directory alone, as the advice says it: its key signs, and its service finds what was written.
+#[test]
+fn what_a_validator_imports_its_service_takes() {
+    let documents = data::examined();
+    let Some((file, case, _)) = documents.iter().find(|(_, _, one)| one.clone().rim(None).is_ok()) else {
+        return;
+    };
+    let (_dir, home, _) = place();
+    let time = case["time"].as_str().unwrap();
+    let (code, stdout, stderr) = run(&["rim", "import", text(file), "--dir", text(&home), "--time", time]);
+    assert_eq!(code, 0, "{stderr}");
+    assert!(String::from_utf8(stdout).unwrap().contains("rows in"));
+    let trust = Trust::parse(&std::fs::read_to_string(home.join("trust.toml")).unwrap()).unwrap();
+    let shelf = Shelf::open(&home.join("rims"), &trust).unwrap();
+    assert_eq!(shelf.rims().len(), 1);
+    // Half of what the validator's directory stands for is not enough.
+    let key = home.join("validator.key");
+    let (code, _, stderr) = run(&["rim", "import", text(file), "--key", text(&key), "--time", time]);
+    assert!(code == 2 && stderr.contains("--dir"), "{stderr}");
 }

@@ -7,7 +7,7 @@ use assay_wire::{Envelope, Kind, Network, SigningKey};
 
 use crate::world::{Draft, World, meta};
 
-fn trust(key: &SigningKey) -> Trust {
+pub(crate) fn trust(key: &SigningKey) -> Trust {
     let key = hex::encode(key.verifying_key().0);
     let text = format!(
         "schema = 1\npolicy = \"open\"\nvendors = \"none\"\n[network]\nid = \"n\"\nreceipt_threshold = 1\n\
@@ -16,7 +16,7 @@ fn trust(key: &SigningKey) -> Trust {
     Trust::parse(&text).unwrap()
 }
 
-fn seal(rim: &Rim, key: &SigningKey, kind: Kind, network: &str) -> Vec<u8> {
+pub(crate) fn seal(rim: &Rim, key: &SigningKey, kind: Kind, network: &str) -> Vec<u8> {
     Envelope::seal(kind, key.verifying_key().validator_id(), rim, key, &Network::new(network))
 }
 

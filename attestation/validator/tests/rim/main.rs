@@ -13,9 +13,13 @@ mod chains;
 mod command;
 mod data;
 mod folder;
+mod import;
 mod mutations;
 mod rules;
 mod subset;
 mod world;
 mod wrapping;
 mod xmlsec;
+
+#[path = "../../../x509/tests/world/mod.rs"]
+mod responder;
