@@ -114,7 +114,7 @@ fn reference_values_are_compared_where_they_apply() {
     }
 }
 
-/// The README's three commands: a validator's directory, reference values in its reduced form, a device.
+/// A validator's directory, reference values in its reduced form, a device.
 #[test]
 fn reduced_reference_values_count_for_whoever_believes_their_signer() {
     let (Some(folder), Some(file)) = (folder(), file()) else { return };
@@ -128,7 +128,6 @@ fn reduced_reference_values_count_for_whoever_believes_their_signer() {
     for name in ["ours", "theirs"] {
         assay(&[&"init", &dir(name)]);
     }
-    std::fs::create_dir(dir("reduced")).unwrap();
     let cases = cases(&files);
     let is_equal = |row: &&Value| row["mismatched_rows"].as_array().unwrap().is_empty();
     let Some(row) = file["measurements"].as_array().unwrap().iter().find(is_equal) else { return };
@@ -184,5 +183,41 @@ fn raw_bytes_are_as_good_as_hexadecimal_ones() {
         let args = words([&"--report", &raw, &"--chain", &chain]);
         assert_eq!(json(&args), json(&case.args));
         assert_eq!(code(&args), Some(i32::from(!case.is_good())));
+    }
+}
+
+/// The README's commands, as they stand there.
+#[test]
+fn the_readmes_commands_do_what_they_promise() {
+    let Some(folder) = folder() else { return };
+    let readme = concat!(env!("CARGO_MANIFEST_DIR"), "/../../README.md");
+    let text = std::fs::read_to_string(readme).unwrap();
+    let commands: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("$V verify-gpu ")).collect();
+    assert_eq!(commands.len(), 3, "{commands:?}");
+    let missing = |file: &str| file.starts_with("$G/") && !folder.join(&file[3..]).exists();
+    if let Some(file) = commands.iter().flat_map(|line| line.split_whitespace()).find(|file| missing(file)) {
+        eprintln!("SKIPPED: the test data has no {file}");
+        return;
+    }
+    for command in commands {
+        let word = |word: &str| {
+            word.strip_prefix("$G/").map_or_else(|| word.into(), |file| folder.join(file).into())
+        };
+        let args: Vec<OsString> =
+            command.split_whitespace().filter(|word| *word != "--json").map(word).collect();
+        let (judged, code) = json(&args);
+        assert_eq!(code, Some(0), "{command}: {judged:#}");
+        let asked = |name: &str| command.contains(name).then_some(true);
+        for device in judged["devices"].as_array().unwrap() {
+            for (check, due) in [
+                ("signature", Some(true)),
+                ("chain", Some(true)),
+                ("nonce", asked("--nonce")),
+                ("measurements", asked("--rims")),
+            ] {
+                let result = &device["checks"][check]["result"];
+                assert!(due.is_none() || result.as_bool() == due, "{command}: {check} {result}");
+            }
+        }
     }
 }
