@@ -16,6 +16,7 @@ pub mod cli;
 pub mod config;
 pub mod control;
 pub mod core;
+mod gpu_report;
 pub mod ledger;
 pub mod link;
 mod no_dumps;

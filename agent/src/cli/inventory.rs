@@ -5,7 +5,7 @@ use std::{fmt::Display, path::Path};
 use assay_inventory::{
     Fact,
     host::{self, HostInventory},
-    nvml::{Client, DeviceState, GpuFacts, GpuInventory, GpuStatus},
+    nvml::{Client, DeviceState, GpuAttestation, GpuFacts, GpuInventory, GpuStatus},
 };
 use serde::Serialize;
 
@@ -15,7 +15,7 @@ use super::{
     progress::Progress,
     units,
 };
-use crate::{config::Gpu, nvml};
+use crate::{config::Gpu, gpu_report::checked, nvml};
 
 #[derive(Serialize)]
 struct Inventory<'a> {
@@ -30,7 +30,8 @@ struct Inventory<'a> {
 pub(super) struct Attested {
     /// Index in the library's enumeration.
     pub(super) index: u8,
-    /// Bytes of the report that it signed over a nonce of ours; it is not judged here.
+    /// Bytes of the report that it signed over a nonce of ours; whether its certificates are NVIDIA's is not judged
+    /// here.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) report_bytes: Option<usize>,
     /// Why there is none.
@@ -74,8 +75,13 @@ fn attested(client: &mut Client, index: u8) -> Attested {
     let mut nonce = [0; 32];
     let asked = getrandom::fill(&mut nonce).map_err(|error| error.to_string());
     let asked = asked.and_then(|()| client.attest(index, &nonce).map_err(|fault| fault.to_string()));
-    match asked.and_then(|attested| attested.evidence().map(|(report, _)| report.len())) {
-        Ok(bytes) => Attested { index, report_bytes: Some(bytes), unattested: None },
+    said(index, asked, &nonce)
+}
+
+/// Bytes that do not hold as far as a node can tell are no report.
+fn said(index: u8, asked: Result<GpuAttestation, String>, nonce: &[u8; 32]) -> Attested {
+    match asked.and_then(|attested| checked(&attested, nonce)) {
+        Ok((report, _)) => Attested { index, report_bytes: Some(report.len()), unattested: None },
         Err(why) => Attested { index, report_bytes: None, unattested: Some(why) },
     }
 }
@@ -219,7 +225,10 @@ fn attestation(page: &mut Page, attested: &[Attested]) {
             (Some(why), _) => page.toned(&name, Tone::Yellow, &format!("GPU unattested: {why}")),
             (None, bytes) => {
                 let bytes = bytes.unwrap_or_default();
-                page.fact(&name, &format!("signs reports of itself ({bytes} bytes, not judged here)"));
+                page.fact(
+                    &name,
+                    &format!("signs reports of itself ({bytes} bytes; its certificates are not judged here)"),
+                );
             }
         }
     }
@@ -284,6 +293,26 @@ mod tests {
         let (here, gone) = (Fact::Value("a".to_owned()), Fact::NotSupported);
         assert_eq!(words(&[&here, &gone, &here]), "a a");
         assert_eq!(words(&[&gone]), "not there");
+    }
+
+    #[test]
+    fn bytes_that_do_not_hold_are_no_report() {
+        let Some((report, chain)) = crate::gpu_report::recorded() else { return };
+        let nonce = report[4..36].try_into().unwrap();
+        let attested = |report: &[u8]| GpuAttestation {
+            simulated: false,
+            architecture: Fact::NotSupported,
+            report: Fact::Value(report.to_vec()),
+            chain: Fact::Value(chain.clone()),
+        };
+        let good = said(1, Ok(attested(&report)), &nonce);
+        assert_eq!((good.report_bytes, good.unattested), (Some(report.len()), None));
+        let bad = [(attested(&[1]), nonce), (attested(&report), [7; 32]), (attested(&report[..37]), nonce)];
+        for (attested, nonce) in bad {
+            let one = said(1, Ok(attested), &nonce);
+            assert!(one.report_bytes.is_none() && one.unattested.is_some(), "{one:?}");
+        }
+        assert_eq!(said(1, Err("lost".to_owned()), &nonce).unattested.as_deref(), Some("lost"));
     }
 
     #[test]

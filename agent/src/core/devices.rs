@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use assay_gpu::device::{Architecture, BootId, DeviceChain, DeviceEvidence, nonce};
+use assay_gpu::device::{Architecture, BootId, DeviceEvidence, nonce};
 use assay_inventory::Fact;
 use assay_inventory::nvml::GpuAttestation;
 use assay_ledger::session::SessionStart;
@@ -17,6 +17,7 @@ use tokio::time::{Instant, timeout_at};
 use super::gpus::Gpus;
 use super::node::Node;
 use super::status::Severity;
+use crate::gpu_report::checked;
 
 /// How long all GPUs together may take; a validator's nonce lives longer.
 const PATIENCE: Duration = Duration::from_secs(40);
@@ -61,21 +62,17 @@ impl Reporters<'_> {
         let nonce = nonce.ok_or("the TPM's quote can't be read")?;
         let late = |_| format!("no report within the {} s that all GPUs have", PATIENCE.as_secs());
         let attested = timeout_at(end, self.gpus.attest(gpu, nonce)).await.map_err(late)??;
-        evidence(gpu, attested)
+        evidence(gpu, &attested, &nonce)
     }
 }
 
-/// As it travels.
-fn evidence(gpu: u8, attested: GpuAttestation) -> Result<DeviceEvidence, String> {
-    let (report, chain) = attested.evidence()?;
-    let chain = DeviceChain::from_pem(chain).map_err(|error| format!("its certificates: {error}"))?;
-    if chain.certificates().is_empty() {
-        return Err("its certificates: the library gave none".to_owned());
-    }
+/// As it travels, if this node finds nothing wrong with it.
+fn evidence(gpu: u8, attested: &GpuAttestation, nonce: &[u8; 32]) -> Result<DeviceEvidence, String> {
+    let (report, chain) = checked(attested, nonce)?;
     Ok(DeviceEvidence {
         gpu: Some(gpu),
         architecture: architecture(&attested.architecture)?,
-        report: report.to_vec(),
+        report,
         chain: chain.der(),
         ocsp: Vec::new(),
         simulated: attested.simulated,
@@ -125,12 +122,38 @@ mod tests {
             report: Fact::NotSupported,
             chain: Fact::NotSupported,
         };
-        assert!(evidence(0, attested.clone()).is_err_and(|why| why.contains("no signed report")));
-        let bad = GpuAttestation {
-            report: Fact::Value(vec![1]),
-            chain: Fact::Value("no certificates".into()),
-            ..attested
+        let why = |attested: &GpuAttestation| evidence(0, attested, &[0; 32]).unwrap_err();
+        assert!(why(&attested).contains("no signed report"));
+        let chain = Fact::Value("no certificates".into());
+        let bad = GpuAttestation { report: Fact::Value(vec![1]), chain, ..attested };
+        assert!(why(&bad).contains("certificates"));
+    }
+
+    /// The node's checks of a real report, and what it sends of it.
+    #[test]
+    fn a_report_that_would_not_hold_is_not_sent() {
+        let Some((report, chain)) = crate::gpu_report::recorded() else { return };
+        let nonce = report[4..36].try_into().unwrap();
+        let attested = GpuAttestation {
+            simulated: false,
+            architecture: Fact::Value("Hopper".into()),
+            report: Fact::Value(report.clone()),
+            chain: Fact::Value(chain),
         };
-        assert!(evidence(0, bad).is_err_and(|why| why.contains("certificates")));
+        let sent = evidence(3, &attested, &nonce).unwrap();
+        assert_eq!((sent.gpu, &sent.report, sent.chain.len()), (Some(3), &report, 5));
+        let changed = |at: usize| {
+            let mut report = report.clone();
+            report[at] ^= 1;
+            GpuAttestation { report: Fact::Value(report), ..attested.clone() }
+        };
+        let why = |attested: &GpuAttestation, nonce| evidence(3, attested, nonce).unwrap_err();
+        assert!(why(&attested, &[7; 32]).contains("another nonce"));
+        assert!(why(&changed(37), &nonce).contains("can't be read"));
+        assert!(why(&changed(60), &nonce).contains("does not hold"));
+        // Of what is marked as a simulation nothing but the form is asked.
+        let simulated = |attested| GpuAttestation { simulated: true, ..attested };
+        assert!(evidence(3, &simulated(changed(60)), &[7; 32]).is_ok_and(|sent| sent.simulated));
+        assert!(why(&simulated(changed(37)), &nonce).contains("can't be read"));
     }
 }
