@@ -171,7 +171,7 @@ fn text(data: &[u8]) -> Result<String, &'static str> {
     if padding.iter().any(|byte| *byte != 0) {
         return Err("bytes after the end of the text");
     }
-    if !text.iter().all(u8::is_ascii_graphic) {
+    if !text.iter().all(|byte| matches!(byte, b' '..=b'~')) {
         return Err("not printable ASCII");
     }
     Ok(text.iter().map(|byte| char::from(*byte)).collect())

@@ -23,12 +23,10 @@ const ALL_BLOCKS: u64 = 0xff;
 const DMTF: u64 = 1;
 /// The most blocks of a report; GPUs have as many, switches fewer.
 const MAX_BLOCKS: u64 = 64;
-/// Bytes of a measured value: SHA-384.
-const VALUE_LEN: usize = 48;
-/// Bytes of a block after its header: value type, value size, value.
-const BLOCK_BODY: u64 = 3 + VALUE_LEN as u64;
-/// Bytes of a block.
-const BLOCK_LEN: u64 = 4 + BLOCK_BODY;
+/// Bytes of a digest: SHA-384.
+const DIGEST_LEN: usize = 48;
+/// Bytes of a measurement besides its value: value type and value size.
+const VALUE_HEAD: u64 = 3;
 /// Bit 7 of a value type: raw bytes instead of a digest.
 const RAW: u8 = 0x80;
 /// Bytes of one number of the signature.
@@ -37,14 +35,22 @@ const SCALAR_LEN: usize = 48;
 const MAX_TRAILING: usize = 3;
 
 /// One measurement block.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Measurement {
     /// Its index, from 1.
     pub index: u8,
-    /// DMTFSpecMeasurementValueType; bit 7 is clear, as the value is a digest.
+    /// DMTFSpecMeasurementValueType; bit 7 says that the value is raw bytes and no digest.
     pub value_type: u8,
-    /// The SHA-384 value.
-    pub value: [u8; VALUE_LEN],
+    /// The value: the 48 bytes of a SHA-384 digest, or raw bytes of any number.
+    pub value: Vec<u8>,
+}
+
+impl Measurement {
+    /// The digest; `None` of raw bytes, however many they are.
+    #[must_use]
+    pub fn digest(&self) -> Option<&[u8; 48]> {
+        if self.value_type & RAW == 0 { self.value.as_slice().try_into().ok() } else { None }
+    }
 }
 
 /// Why a report's signature does not count.
@@ -208,21 +214,34 @@ fn measurements(cursor: &mut Cursor<'_>) -> Result<Vec<Measurement>, DeviceError
         let detail = "not from 1 to 64";
         return Err(DeviceError::Value { field: "NumberOfBlocks", offset, detail });
     }
-    cursor.constant::<3>("MeasurementRecordLength", blocks * BLOCK_LEN)?;
-    (1..=blocks).map(|index| block(cursor, index)).collect()
+    let len = usize::try_from(cursor.number::<3>("MeasurementRecordLength")?).unwrap_or(usize::MAX);
+    let mut record = cursor.sub(len, "MeasurementRecord")?;
+    let measurements = (1..=blocks).map(|index| block(&mut record, index)).collect::<Result<_, _>>()?;
+    match record.rest() {
+        [] => Ok(measurements),
+        _ => Err(DeviceError::Trailing { field: "MeasurementRecord", offset: record.offset() }),
+    }
 }
 
-fn block(cursor: &mut Cursor<'_>, index: u64) -> Result<Measurement, DeviceError> {
-    cursor.constant::<1>("block Index", index)?;
-    cursor.constant::<1>("block MeasurementSpecification", DMTF)?;
-    cursor.constant::<2>("block MeasurementSize", BLOCK_BODY)?;
-    let offset = cursor.offset();
-    let [value_type] = cursor.array("DMTFSpecMeasurementValueType")?;
-    if value_type & RAW != 0 {
-        let detail = "raw bytes where a digest belongs";
-        return Err(DeviceError::Value { field: "DMTFSpecMeasurementValueType", offset, detail });
+/// A digest has its one length; raw bytes have any that fits in the record.
+fn block(record: &mut Cursor<'_>, index: u64) -> Result<Measurement, DeviceError> {
+    record.constant::<1>("block Index", index)?;
+    record.constant::<1>("block MeasurementSpecification", DMTF)?;
+    let offset = record.offset();
+    let seen = record.number::<2>("block MeasurementSize")?;
+    let [value_type] = record.array("DMTFSpecMeasurementValueType")?;
+    let len = match value_type & RAW {
+        0 => {
+            record.constant::<2>("DMTFSpecMeasurementValueSize", DIGEST_LEN as u64)?;
+            DIGEST_LEN as u64
+        }
+        _ => record.number::<2>("DMTFSpecMeasurementValueSize")?,
+    };
+    let expected = VALUE_HEAD + len;
+    if seen != expected {
+        return Err(DeviceError::Constant { field: "block MeasurementSize", offset, seen, expected });
     }
-    cursor.constant::<2>("DMTFSpecMeasurementValueSize", VALUE_LEN as u64)?;
-    let value = cursor.array("DMTFSpecMeasurementValue")?;
-    Ok(Measurement { index: u8::try_from(index).unwrap_or(u8::MAX), value_type, value })
+    let value = record.take(usize::try_from(len).unwrap_or(usize::MAX), "DMTFSpecMeasurementValue")?;
+    let index = u8::try_from(index).unwrap_or(u8::MAX);
+    Ok(Measurement { index, value_type, value: value.to_vec() })
 }

@@ -219,7 +219,8 @@ struct Measured<'a> {
 impl<'a> Measured<'a> {
     fn of(measurements: &'a [Measurement], decoder_off: bool) -> Self {
         // Blocks count from 1, rows from 0; the parser takes no block 0 and none twice.
-        let row = |one: &'a Measurement| Some((one.index.checked_sub(1)?, &one.value));
+        // Raw bytes are a measurement that equals no reference value.
+        let row = |one: &'a Measurement| Some((one.index.checked_sub(1)?, one.digest()?));
         Self {
             values: measurements.iter().filter_map(row).collect(),
             skipped: decoder_off.then_some(NVDEC0_ROW),

@@ -31,6 +31,7 @@ fn every_part_is_read() {
         let index = u8::try_from(at).unwrap();
         assert_eq!((measurement.index, measurement.value_type), (index + 1, 1));
         assert_eq!(measurement.value, [index; 48]);
+        assert_eq!(measurement.digest(), Some(&[index; 48]));
     }
     let facts = report.facts();
     let text = |text: &str| Some(text.to_owned());
@@ -56,6 +57,7 @@ fn fields_have_their_meaning() {
         assert_eq!(facts(21, &[byte]).protected_pcie, state);
     }
     assert_eq!(facts(3, b"550.90.07").driver.as_deref(), Some("550.90.07"), "an end is not needed");
+    assert_eq!(facts(3, b"595 beta~\0").driver.as_deref(), Some("595 beta~"), "any printable ASCII");
     assert_eq!(facts(3, &[0]).driver, None);
     let vbios = facts(6, &[0x00, 0x88, 0x00, 0x97, 0x0f, 0, 0, 0]).vbios;
     assert_eq!(vbios.as_deref(), Some("97.00.88.00.0F"));
@@ -102,9 +104,10 @@ fn identifiers_have_two_byte_orders() {
 
 #[test]
 fn fields_of_another_form_are_told_by_type_and_offset() {
-    let bad: [(u16, &[u8]); 24] = [
+    let bad: [(u16, &[u8]); 25] = [
         (3, b"55\xff0"),
-        (3, b"550 1\0"),
+        (3, b"550\n1\0"),
+        (3, b"550\x7f1\0"),
         (3, b"550\0.1"),
         (4, &[0x80, 1]),
         (6, &[0; 7]),
@@ -156,7 +159,7 @@ fn counts_and_lengths_are_bounded() {
     assert!(read(&many(58)).is_ok());
     assert_eq!(read(&many(59)), Err(DeviceError::TooMany { field: "opaque fields", max: 64 }));
     for (blocks, sound) in [(0, false), (1, true), (64, true), (65, false)] {
-        let draft = ReportDraft { blocks: vec![[0; 48]; blocks], ..draft() };
+        let draft = ReportDraft { blocks: vec![(1, vec![0; 48]); blocks], ..draft() };
         assert_eq!(read(&draft).is_ok(), sound, "{blocks}");
     }
     let room = Report::MAX - draft().sign(&key(9)).len() - 4;
@@ -204,8 +207,12 @@ fn constants_are_exact() {
             let mut bytes = whole.clone();
             bytes[at] = value;
             match Report::parse(&bytes) {
-                // Another number of blocks has another length.
-                Err(DeviceError::Constant { offset: 42, .. }) => assert!((41..45).contains(&at)),
+                // Fewer blocks than the record has, or a record that ends elsewhere.
+                Err(
+                    DeviceError::Trailing { field: "MeasurementRecord", .. } | DeviceError::Truncated { .. },
+                ) => {
+                    assert!((41..45).contains(&at), "{at}");
+                }
                 Err(DeviceError::Constant { offset, .. }) => assert!(offset <= at && at < offset + 2),
                 Err(DeviceError::Value { field: "NumberOfBlocks", offset: 41, .. }) => assert_eq!(at, 41),
                 other => panic!("{at} {value}: {other:?}"),
@@ -214,26 +221,67 @@ fn constants_are_exact() {
     }
 }
 
+/// Of 48 bytes either is read, and only one of them is a digest.
 #[test]
-fn a_value_is_a_digest() {
+fn bit_7_of_a_value_type_tells_raw_bytes_from_a_digest() {
     let whole = draft().sign(&key(9));
     let at = 37 + 8 + 4;
     for value_type in 0..=255 {
         let mut bytes = whole.clone();
         bytes[at] = value_type;
-        match Report::parse(&bytes) {
-            Ok(report) => {
-                assert_eq!((report.measurements()[0].value_type, value_type < 0x80), (value_type, true))
-            }
-            Err(error) => {
-                let field = "DMTFSpecMeasurementValueType";
-                assert!(
-                    matches!(error, DeviceError::Value { field: f, offset, .. } if (f, offset) == (field, at))
-                );
-                assert!(value_type >= 0x80);
-            }
-        }
+        let report = Report::parse(&bytes).unwrap();
+        let first = &report.measurements()[0];
+        assert_eq!((first.value_type, &first.value[..]), (value_type, &[0; 48][..]));
+        assert_eq!(first.digest(), (value_type < 0x80).then_some(&[0; 48]));
     }
+}
+
+#[test]
+fn blocks_have_sizes_of_their_own() {
+    let draft = ReportDraft::of_another_processor();
+    let report = read(&draft).unwrap();
+    assert_eq!(report.measurements().len(), draft.blocks.len());
+    for (measurement, (kind, value)) in report.measurements().iter().zip(&draft.blocks) {
+        assert_eq!((measurement.value_type, &measurement.value), (*kind, value));
+        assert_eq!(measurement.digest().map(|digest| digest.to_vec()), (*kind < 0x80).then(|| value.clone()));
+    }
+    assert_eq!((report.opaque(), report.facts()), (&[][..], &ReportFacts::default()));
+    assert_eq!(report.verify(&public(9)), Ok(()));
+}
+
+#[test]
+fn sizes_agree_with_each_other_and_with_the_record() {
+    let whole = ReportDraft::of_another_processor().sign(&key(9));
+    let record = 37 + 8;
+    // The first raw block behind four digests: its size, its value's size, and the record's.
+    let raw = record + 4 * 55;
+    for (at, change) in
+        [(raw + 2, 1), (raw + 2, 0xff), (raw + 5, 1), (raw + 6, 1), (42, 1), (42, 0xff), (43, 1)]
+    {
+        let mut bytes = whole.clone();
+        bytes[at] = bytes[at].wrapping_add(change);
+        let error = Report::parse(&bytes).unwrap_err();
+        let known = match error {
+            DeviceError::Constant { field: "block MeasurementSize", offset, .. } => {
+                offset == raw + 2 && at > raw
+            }
+            DeviceError::Truncated { offset, .. } => offset >= record,
+            DeviceError::Trailing { field: "MeasurementRecord", .. } => at < record,
+            _ => false,
+        };
+        assert!(known, "{at} {change}: {error}");
+    }
+    for len in [0, 47, 49] {
+        let short = ReportDraft { blocks: vec![(1, vec![0; len])], ..draft() };
+        let field = "DMTFSpecMeasurementValueSize";
+        assert!(matches!(read(&short), Err(DeviceError::Constant { field: f, .. }) if f == field), "{len}");
+    }
+    // A value that fills the report, and one that can't be in it.
+    let empty = ReportDraft { blocks: vec![(0x83, vec![])], opaque: vec![], ..draft() };
+    let room = Report::MAX - empty.sign(&key(9)).len();
+    let filled = |len| ReportDraft { blocks: vec![(0x83, vec![7; len])], ..empty.clone() };
+    assert_eq!(read(&filled(room)).unwrap().measurements()[0].value.len(), room);
+    assert!(matches!(read(&filled(room + 1)), Err(DeviceError::Oversized { .. })));
 }
 
 #[test]
@@ -291,17 +339,20 @@ fn only_keys_on_p384_count() {
 #[test]
 fn every_flipped_byte_of_a_made_up_report_is_refused() {
     let device = Device::new(Architecture::Ls10, 5);
-    let good = device.report.sign(&device.keys[0]);
+    let other = ReportDraft::of_another_processor();
     let key = {
         let point = device.keys[0].verifying_key().to_encoded_point(false).as_bytes().to_vec();
         PublicKey::Ec { curve: EcCurve::P384, point }
     };
-    assert_eq!(Report::parse(&good).unwrap().verify(&key), Ok(()));
-    for at in 0..good.len() {
-        let mut bytes = good.clone();
-        bytes[at] ^= 1 << (at % 8);
-        if let Ok(report) = Report::parse(&bytes) {
-            assert!(report.verify(&key).is_err(), "{at}");
+    for draft in [&device.report, &other] {
+        let good = draft.sign(&device.keys[0]);
+        assert_eq!(Report::parse(&good).unwrap().verify(&key), Ok(()));
+        for at in 0..good.len() {
+            let mut bytes = good.clone();
+            bytes[at] ^= 1 << (at % 8);
+            if let Ok(report) = Report::parse(&bytes) {
+                assert!(report.verify(&key).is_err(), "{at}");
+            }
         }
     }
 }

@@ -13,7 +13,8 @@ pub const FWID: [u8; 48] = [0xf1; 48];
 #[derive(Clone)]
 pub struct ReportDraft {
     pub nonce: [u8; 32],
-    pub blocks: Vec<[u8; 48]>,
+    /// Value types and values.
+    pub blocks: Vec<(u8, Vec<u8>)>,
     pub opaque: Vec<(u16, Vec<u8>)>,
     pub trailing: Vec<u8>,
 }
@@ -44,8 +45,18 @@ impl ReportDraft {
             ],
         };
         let blocks = if architecture.is_switch() { 31 } else { 64 };
-        let blocks = (0..blocks).map(|index| [index; 48]).collect();
+        let blocks = (0..blocks).map(|index| (1, vec![index; 48])).collect();
         Self { nonce: NONCE, blocks, opaque, trailing: Vec::new() }
+    }
+
+    /// A report without opaque fields, in which raw values of many sizes stand among digests.
+    pub fn of_another_processor() -> Self {
+        let raw = [(0x81, 1), (0x83, 4), (0x82, 48), (0x83, 0), (0x80, 120)];
+        let digests = (0..4).map(|kind| (kind, 48));
+        let shapes: Vec<(u8, usize)> = digests.chain(raw).collect();
+        let block = |(at, (kind, len)): (u8, &(u8, usize))| (*kind, vec![at; *len]);
+        let blocks = (0..20).zip(shapes.iter().cycle()).map(block).collect();
+        Self { nonce: NONCE, blocks, opaque: Vec::new(), trailing: Vec::new() }
     }
 
     /// The same with field `kind` replaced, or added.
@@ -67,8 +78,9 @@ impl ReportDraft {
     pub fn signed_part(&self) -> Vec<u8> {
         let len = |len: usize| u16::try_from(len).unwrap().to_le_bytes();
         let request = [&[0x11, 0xe0, 1, 0xff][..], &self.nonce, &[0]].concat();
-        let block = |(index, value): (usize, &[u8; 48])| {
-            [&[u8::try_from(index + 1).unwrap(), 1, 51, 0, 1, 48, 0][..], value].concat()
+        let block = |(index, (kind, value)): (usize, &(u8, Vec<u8>))| {
+            let head = [u8::try_from(index + 1).unwrap(), 1];
+            [&head[..], &len(3 + value.len()), &[*kind], &len(value.len()), value].concat()
         };
         let record = self.blocks.iter().enumerate().map(block).collect::<Vec<_>>().concat();
         let [low, high] = len(record.len());

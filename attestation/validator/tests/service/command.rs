@@ -296,7 +296,7 @@ fn verify_holds_devices_against_a_folder_of_reference_values() {
     let row = |block: &Measurement| RimRow {
         index: block.index - 1,
         name: "m".into(),
-        values: vec![block.value.into()],
+        values: vec![(*block.digest().unwrap()).into()],
     };
     let rim = Rim {
         kind: RimKind::Switch,

@@ -159,10 +159,14 @@ fn rim(chain: &[Vec<u8>], report: &Report, kind: RimKind, is_active: fn(u8) -> b
     let version = if kind == RimKind::Driver { &facts.driver } else { &facts.vbios };
     let product = if kind == RimKind::Switch { "LS10" } else { "GH100" };
     let alternatives = usize::from(kind == RimKind::Driver);
-    let rows = report.measurements().iter().map(|one| {
+    let rows = report.measurements().iter().filter_map(|one| {
         let mut values = vec![ByteArray::from([0xa5; 48]); alternatives];
-        values.push(ByteArray::from(one.value));
-        RimRow { index: one.index.saturating_sub(1), name: format!("Measurement_{}", one.index), values }
+        values.push(ByteArray::from(*one.digest()?));
+        Some(RimRow {
+            index: one.index.saturating_sub(1),
+            name: format!("Measurement_{}", one.index),
+            values,
+        })
     });
     Rim {
         kind,

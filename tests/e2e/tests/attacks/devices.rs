@@ -322,7 +322,7 @@ fn a_report_that_names_no_firmware_is_g3_only_where_the_policy_thinks_nothing_of
 #[test]
 fn measurements_that_nobody_published_are_a_warning_and_no_g3() {
     let appraisal = with_first(|mut device| {
-        device.report.blocks[usize::from(DRIVER_ROWS[1])] = [0xee; 48];
+        device.report.blocks[usize::from(DRIVER_ROWS[1])].1 = vec![0xee; 48];
         device
     });
     warned(&appraisal, "gpu.device.measurements");

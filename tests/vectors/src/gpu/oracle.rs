@@ -66,10 +66,10 @@ impl Oracle<'_> {
             "Param1" => response(2),
             "Param2" => response(3),
             "NumberOfBlocks" => Some(report.measurements().len().into()),
-            "MeasurementRecordLength" => Some((report.measurements().len() * BLOCK).into()),
+            "MeasurementRecordLength" => Some(record(report).into()),
             "Nonce" => Some(number(report.responder_nonce()).into()),
             "OpaqueLength" => {
-                let before = REQUEST + RESPONSE + report.measurements().len() * BLOCK;
+                let before = REQUEST + RESPONSE + record(report);
                 let behind = r.len() + s.len() + report.trailing();
                 Some(bytes.len().saturating_sub(before + behind).into())
             }
@@ -112,8 +112,13 @@ impl Oracle<'_> {
 const REQUEST: usize = 37;
 /// Bytes of the answer besides its lists and its signature.
 const RESPONSE: usize = 8 + 32 + 2;
-/// Bytes of a measurement block.
-const BLOCK: usize = 55;
+/// Bytes of a measurement block besides its value.
+const BLOCK: usize = 7;
+
+/// Bytes of all blocks.
+fn record(report: &Report) -> usize {
+    report.measurements().iter().map(|one| BLOCK + one.value.len()).sum()
+}
 
 /// Ports of a switch.
 const PORTS: usize = 64;
