@@ -5,6 +5,7 @@
 //! is read and stands there twice is refused.
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use crate::device::{Architecture, DeviceError, DeviceEvidence, Report, pem};
 
@@ -14,27 +15,70 @@ pub const MAX_BUNDLE: usize = 2 << 20;
 /// The most devices of a bundle.
 pub const MAX_DEVICES: usize = 64;
 
-/// One device of a bundle.
+/// One device of a bundle: what could be read of its entry, and what could not.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BundleDevice {
-    /// What it is said to be.
-    pub architecture: Architecture,
+    /// What it is said to be; absent for a word that names none.
+    pub architecture: Option<Architecture>,
     /// The nonce that the file says was asked for; what was signed stands in the report.
-    pub nonce: [u8; 32],
-    /// Request, answer and signature.
+    pub nonce: Option<[u8; 32]>,
+    /// Request, answer and signature; empty where they could not be read.
     pub report: Vec<u8>,
-    /// DER of its certificates, the leaf's first.
+    /// DER of its certificates, the leaf's first, up to the first that could not be read.
     pub chain: Vec<Vec<u8>>,
+    /// What could not be read, at most once for each key.
+    pub faults: Vec<EntryFault>,
 }
 
-impl From<BundleDevice> for DeviceEvidence {
-    fn from(device: BundleDevice) -> Self {
-        let BundleDevice { architecture, report, chain, .. } = device;
-        Self { gpu: None, architecture, report, chain, ocsp: Vec::new(), simulated: false }
+impl BundleDevice {
+    /// The evidence of an entry that could be read as a whole.
+    ///
+    /// # Errors
+    /// The first [`EntryFault`].
+    pub fn evidence(self) -> Result<DeviceEvidence, EntryFault> {
+        let Self { architecture, report, chain, faults, .. } = self;
+        match (faults.into_iter().next(), architecture) {
+            (Some(fault), _) => Err(fault),
+            (None, None) => Err(EntryFault::Architecture),
+            (None, Some(architecture)) => Ok(DeviceEvidence {
+                gpu: None,
+                architecture,
+                report,
+                chain,
+                ocsp: Vec::new(),
+                simulated: false,
+            }),
+        }
     }
 }
 
-/// Text that is no bundle or no report. Devices count from 0.
+/// What could not be read of one entry.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum EntryFault {
+    /// No object with the four keys, each a text and there once.
+    #[error("not an object with arch, nonce, evidence and certificate, each a text and there once")]
+    Form,
+    /// The word for what it is.
+    #[error("arch: not HOPPER, BLACKWELL or LS10")]
+    Architecture,
+    /// The nonce.
+    #[error("nonce: not 64 hexadecimal digits")]
+    Nonce,
+    /// The report.
+    #[error("evidence: {detail}")]
+    Report {
+        /// What is wrong with it.
+        detail: &'static str,
+    },
+    /// The certificates are not base64.
+    #[error("certificate: not base64")]
+    Certificates,
+    /// The certificates as text.
+    #[error("certificate: {0}")]
+    Pem(DeviceError),
+}
+
+/// Text that is no bundle or no report.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum BundleError {
     /// More than is read.
@@ -47,7 +91,7 @@ pub enum BundleError {
         /// The longest one that is read.
         max: usize,
     },
-    /// Not JSON of this form.
+    /// Not a JSON array.
     #[error("bundle: {detail}")]
     Json {
         /// What the parser says, with line and column.
@@ -58,24 +102,6 @@ pub enum BundleError {
     Devices {
         /// How many there are.
         seen: usize,
-    },
-    /// A value of one device.
-    #[error("device {device}: {field}: {detail}")]
-    Field {
-        /// The device.
-        device: usize,
-        /// The key.
-        field: &'static str,
-        /// What is wrong with it.
-        detail: &'static str,
-    },
-    /// A device's certificates as text.
-    #[error("device {device}: certificate: {error}")]
-    Certificate {
-        /// The device.
-        device: usize,
-        /// What is wrong with them.
-        error: DeviceError,
     },
     /// A character that is no hexadecimal digit.
     #[error("report: no hexadecimal digit at offset {offset}")]
@@ -88,6 +114,14 @@ pub enum BundleError {
     OddDigits,
 }
 
+/// An entry, or any other value in its place.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Slot {
+    Entry(Entry),
+    Other(IgnoredAny),
+}
+
 #[derive(Deserialize)]
 struct Entry {
     arch: String,
@@ -97,38 +131,69 @@ struct Entry {
 }
 
 /// Reads `[{"arch", "nonce", "evidence", "certificate"}, ..]`: the architecture's word, 64
-/// hexadecimal digits, the report in base64, the chain's PEM in base64.
+/// hexadecimal digits, the report in base64, the chain's PEM in base64. An entry of another form hides none of
+/// the others: what could not be read of it stands in its faults.
 ///
 /// # Errors
-/// [`BundleError`] names the device and the key.
+/// [`BundleError`] of a text that is no list of 1 to [`MAX_DEVICES`] entries.
 pub fn parse(text: &[u8]) -> Result<Vec<BundleDevice>, BundleError> {
     if text.len() > MAX_BUNDLE {
         return Err(BundleError::Oversized { field: "bundle", len: text.len(), max: MAX_BUNDLE });
     }
-    let entries: Vec<Entry> =
+    let slots: Vec<Slot> =
         serde_json::from_slice(text).map_err(|error| BundleError::Json { detail: error.to_string() })?;
-    if entries.is_empty() || entries.len() > MAX_DEVICES {
-        return Err(BundleError::Devices { seen: entries.len() });
+    if slots.is_empty() || slots.len() > MAX_DEVICES {
+        return Err(BundleError::Devices { seen: slots.len() });
     }
-    entries.iter().enumerate().map(|(device, entry)| entry.read(device)).collect()
+    Ok(slots.iter().map(Slot::read).collect())
+}
+
+impl Slot {
+    fn read(&self) -> BundleDevice {
+        match self {
+            Self::Entry(entry) => entry.read(),
+            Self::Other(IgnoredAny) => BundleDevice {
+                architecture: None,
+                nonce: None,
+                report: Vec::new(),
+                chain: Vec::new(),
+                faults: vec![EntryFault::Form],
+            },
+        }
+    }
 }
 
 impl Entry {
-    fn read(&self, device: usize) -> Result<BundleDevice, BundleError> {
-        let wrong = |field, detail| BundleError::Field { device, field, detail };
-        let architecture = Architecture::from_word(&self.arch)
-            .ok_or_else(|| wrong("arch", "not HOPPER, BLACKWELL or LS10"))?;
+    fn read(&self) -> BundleDevice {
+        let mut faults = Vec::new();
+        let architecture = Architecture::from_word(&self.arch);
+        faults.extend(architecture.is_none().then_some(EntryFault::Architecture));
         let nonce = hex::decode(&self.nonce).ok().and_then(|bytes| bytes.try_into().ok());
-        let nonce = nonce.ok_or_else(|| wrong("nonce", "not 64 hexadecimal digits"))?;
-        let report = pem::base64(&self.evidence).ok_or_else(|| wrong("evidence", "not base64"))?;
-        if report.len() > Report::MAX {
-            return Err(wrong("evidence", "longer than a report"));
-        }
-        let chain = pem::base64(&self.certificate).ok_or_else(|| wrong("certificate", "not base64"))?;
-        let chain = String::from_utf8(chain).map_err(|_| wrong("certificate", "not text"))?;
-        let chain = pem::certificates(&chain).map_err(|error| BundleError::Certificate { device, error })?;
-        Ok(BundleDevice { architecture, nonce, report, chain })
+        faults.extend(nonce.is_none().then_some(EntryFault::Nonce));
+        let report = self.report().unwrap_or_else(|detail| {
+            faults.push(EntryFault::Report { detail });
+            Vec::new()
+        });
+        let (chain, fault) = match pem::base64(&self.certificate) {
+            Some(text) => certificates(&text),
+            None => (Vec::new(), Some(EntryFault::Certificates)),
+        };
+        faults.extend(fault);
+        BundleDevice { architecture, nonce, report, chain, faults }
     }
+
+    fn report(&self) -> Result<Vec<u8>, &'static str> {
+        let report = pem::base64(&self.evidence).ok_or("not base64")?;
+        if report.len() > Report::MAX { Err("longer than a report") } else { Ok(report) }
+    }
+}
+
+/// DER of certificates in PEM up to the first that can't be read, and what is wrong with that one. Bytes that
+/// are no text matter within the blocks only.
+#[must_use]
+pub fn certificates(text: &[u8]) -> (Vec<Vec<u8>>, Option<EntryFault>) {
+    let (list, error) = pem::readable(&String::from_utf8_lossy(text));
+    (list, error.map(EntryFault::Pem))
 }
 
 /// Reads a report's hexadecimal text; white space is ignored.
@@ -174,53 +239,95 @@ mod tests {
     #[test]
     fn every_key_is_read() {
         let device = BundleDevice {
-            architecture: Architecture::Hopper,
-            nonce: [0xab; 32],
+            architecture: Some(Architecture::Hopper),
+            nonce: Some([0xab; 32]),
             report: vec![1, 2],
             chain: vec![vec![1, 2]],
+            faults: vec![],
         };
         assert_eq!(parsed(&[entry(), entry()]), Ok(vec![device.clone(), device.clone()]));
         let mut with_more = entry();
         with_more["version"] = "1.0".into();
         assert_eq!(parsed(&[with_more]), Ok(vec![device.clone()]));
-        let evidence = DeviceEvidence::from(device);
+        let evidence = device.evidence().unwrap();
         assert_eq!((evidence.report, evidence.chain), (vec![1, 2], vec![vec![1, 2]]));
         assert!(!evidence.simulated && evidence.ocsp.is_empty() && evidence.gpu.is_none());
     }
 
-    #[test]
-    fn a_value_of_another_form_is_told_by_device_and_key() {
-        let long = Base64::encode_string(&vec![0; Report::MAX + 1]);
-        let bytes = Base64::encode_string(&[0xff]);
-        for (key, value) in [
-            ("arch", "hopper"),
-            ("nonce", &"ab".repeat(31)),
-            ("nonce", &"ag".repeat(32)),
-            ("evidence", "AQI"),
-            ("evidence", &long),
-            ("certificate", "-----BEGIN"),
-            ("certificate", &bytes),
-        ] {
-            let mut bad = entry();
-            bad[key] = value.into();
-            let error = parsed(&[entry(), bad]).unwrap_err();
-            assert!(matches!(error, BundleError::Field { device: 1, field, .. } if field == key), "{error}");
-        }
+    /// What is read of a device whose entry has another value under a key, between two that are as they should be.
+    fn odd(key: &str, value: &str) -> BundleDevice {
         let mut bad = entry();
-        bad["certificate"] = Base64::encode_string(b"-----BEGIN CERTIFICATE-----").into();
-        assert!(matches!(parsed(&[bad]), Err(BundleError::Certificate { device: 0, .. })));
+        bad[key] = value.into();
+        let devices = parsed(&[entry(), bad, entry()]).unwrap();
+        let good = parsed(&[entry()]).unwrap().remove(0);
+        assert!(devices[0] == good && devices[2] == good, "{key} hides the others");
+        devices[1].clone()
     }
 
     #[test]
-    fn missing_double_and_trailing_are_refused() {
+    fn a_value_of_another_form_is_a_fault_of_its_entry() {
+        let long = Base64::encode_string(&vec![0; Report::MAX + 1]);
+        let report = |detail| EntryFault::Report { detail };
+        for (key, value, fault) in [
+            ("arch", "hopper", EntryFault::Architecture),
+            ("nonce", &"ab".repeat(31), EntryFault::Nonce),
+            ("nonce", &"ag".repeat(32), EntryFault::Nonce),
+            ("evidence", "AQI", report("not base64")),
+            ("evidence", &long, report("longer than a report")),
+            ("certificate", "-----BEGIN", EntryFault::Certificates),
+        ] {
+            let device = odd(key, value);
+            assert_eq!(device.faults, std::slice::from_ref(&fault), "{key}");
+            assert_eq!(device.architecture.is_none(), key == "arch");
+            assert_eq!(device.nonce.is_none(), key == "nonce");
+            assert_eq!(device.report.is_empty(), key == "evidence");
+            assert_eq!(device.chain.is_empty(), key == "certificate");
+            assert_eq!(device.evidence(), Err(fault));
+        }
+        let mut all = entry();
+        for key in ["arch", "nonce", "evidence", "certificate"] {
+            all[key] = "!".into();
+        }
+        assert_eq!(parsed(&[all]).unwrap()[0].faults.len(), 4);
+    }
+
+    #[test]
+    fn certificates_before_a_broken_one_are_read() {
+        let block = |body: &str| format!("-----BEGIN CERTIFICATE-----\n{body}\n-----END CERTIFICATE-----\n");
+        let broken = format!("{}{}", block("AQI="), block("A\u{fffd}="));
+        let device = odd("certificate", &Base64::encode_string(broken.as_bytes()));
+        assert_eq!(device.chain, [[1, 2]]);
+        assert!(matches!(device.faults[..], [EntryFault::Pem(DeviceError::Pem { .. })]), "{device:?}");
+        // Words around the blocks may be anything.
+        let (chain, fault) = certificates(&[b"\xff\n", block("AQI=").as_bytes(), b"\xfe"].concat());
+        assert_eq!((chain, fault), (vec![vec![1, 2]], None));
+    }
+
+    #[test]
+    fn an_entry_of_another_form_hides_no_other() {
+        let form = |bad: &str| {
+            let good = entry().to_string();
+            let devices = parse(format!("[{good},{bad},{good}]").as_bytes()).unwrap();
+            assert!(devices[0].faults.is_empty() && devices[2].faults.is_empty());
+            assert_eq!(devices[1].faults, [EntryFault::Form], "{bad}");
+            assert_eq!(devices[1].clone().evidence(), Err(EntryFault::Form));
+        };
         for key in ["arch", "nonce", "evidence", "certificate"] {
             let mut bad = entry();
             bad.as_object_mut().unwrap().remove(key);
-            assert!(matches!(parsed(&[bad]), Err(BundleError::Json { .. })), "{key}");
+            form(&bad.to_string());
+            bad[key] = serde_json::Value::Null;
+            form(&bad.to_string());
         }
+        form(&entry().to_string().replacen('{', "{\"arch\":\"LS10\",", 1));
+        for other in ["null", "7", "{}", "[[]]"] {
+            form(other);
+        }
+    }
+
+    #[test]
+    fn what_is_no_list_is_refused() {
         let good = serde_json::to_string(&[entry()]).unwrap();
-        let double = good.replacen('{', "{\"arch\":\"LS10\",", 1);
-        assert!(matches!(parse(double.as_bytes()), Err(BundleError::Json { .. })));
         for bad in [format!("{good}1"), format!("{{\"a\":{good}}}"), String::new(), "[".repeat(100_000)] {
             assert!(matches!(parse(bad.as_bytes()), Err(BundleError::Json { .. })));
         }

@@ -36,20 +36,23 @@ fn text(path: &Path) -> String {
     std::fs::read_to_string(path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-fn device_of(data: &Path, case: &Value) -> BundleDevice {
+fn device_of(data: &Path, case: &Value) -> DeviceEvidence {
     if let Some(file) = case["bundle"].as_str() {
         let devices = bundle::parse(text(&data.join(file)).as_bytes()).unwrap();
         let device = devices[usize::try_from(case["index"].as_u64().unwrap()).unwrap()].clone();
-        assert_eq!(case["bundle_nonce"].as_str().unwrap(), hex::encode(device.nonce));
-        return device;
+        assert_eq!(case["bundle_nonce"].as_str().unwrap(), hex::encode(device.nonce.unwrap()));
+        return device.evidence().unwrap();
     }
     let file = |key: &str| text(&data.join(case[key].as_str().unwrap()));
-    BundleDevice {
-        architecture: Architecture::from_word(case["arch"].as_str().unwrap()).unwrap(),
-        nonce: [0; 32],
+    let (chain, faults) = bundle::certificates(file("chain").as_bytes());
+    let device = BundleDevice {
+        architecture: Architecture::from_word(case["arch"].as_str().unwrap()),
+        nonce: None,
         report: bundle::report_from_hex(&file("report")).unwrap(),
-        chain: DeviceChain::from_pem(&file("chain")).unwrap().der(),
-    }
+        chain,
+        faults: faults.into_iter().collect(),
+    };
+    device.evidence().unwrap()
 }
 
 fn cases() -> Vec<Case> {
@@ -57,7 +60,7 @@ fn cases() -> Vec<Case> {
     let json: Value = serde_json::from_str(&text(&data.join("cases.json"))).unwrap();
     let read = |case: &Value| Case {
         name: case["name"].as_str().unwrap().into(),
-        evidence: device_of(&data, case).into(),
+        evidence: device_of(&data, case),
         expected: case["expected"].clone(),
     };
     let cases: Vec<_> = json["cases"].as_array().unwrap().iter().map(read).collect();
@@ -89,9 +92,11 @@ fn every_case_is_judged_as_it_says() {
         {
             assert_eq!(facts[fact], case.expected[fact], "{name}: {fact}");
         }
-        let report = Report::parse(&case.evidence.report).unwrap();
-        assert_eq!(Some(report.measurements().len() as u64), case.expected["measurement_blocks"].as_u64());
-        assert_eq!(Some(report.trailing() as u64), case.expected["trailing_bytes"].as_u64());
+        let report = Report::parse(&case.evidence.report).ok();
+        let count = |of: fn(&Report) -> usize| report.as_ref().map(|report| of(report) as u64);
+        let blocks = count(|report| report.measurements().len());
+        assert_eq!(blocks, case.expected["measurement_blocks"].as_u64(), "{name}");
+        assert_eq!(count(Report::trailing), case.expected["trailing_bytes"].as_u64(), "{name}");
         let fails = judgement.checks.named().iter().any(|(_, check)| check.fails());
         assert_eq!(judgement.is_accepted(), case.is_good() && !fails, "{name}");
     }
@@ -119,7 +124,7 @@ fn an_oracle_reads_the_same() {
         assert_eq!(blocks.len(), report.measurements().len());
         for measurement in report.measurements() {
             let block = &blocks[&measurement.index.to_string()];
-            assert_eq!(hex_of(&block["DMTFSpecMeasurementValue"]), hex::encode(measurement.value));
+            assert_eq!(hex_of(&block["DMTFSpecMeasurementValue"]), hex::encode(&measurement.value));
             assert_eq!(block["DMTFSpecMeasurementValueType"].as_u64(), Some(measurement.value_type.into()));
         }
         let opaque = &oracle["OpaqueData"]["OpaqueDataField"];
@@ -257,7 +262,7 @@ fn openssl(args: &[&str]) -> bool {
     Command::new("openssl").args(args).output().is_ok_and(|output| output.status.success())
 }
 
-/// Two independent implementations agree on every signature and every chain.
+/// Two independent implementations agree on every signature, and on every chain that is accepted.
 #[test]
 fn openssl_agrees() {
     if !openssl(&["version"]) {
@@ -268,19 +273,23 @@ fn openssl_agrees() {
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
     for case in cases() {
-        let chain = DeviceChain::from_der(&case.evidence.chain).unwrap();
+        let chain = DeviceChain::from_der(&case.evidence.chain);
+        let (Ok(chain), Ok(report)) = (chain, Report::parse(&case.evidence.report)) else { continue };
         let pem: Vec<_> = chain.der().iter().map(|der| der_to_pem(der)).collect();
-        write("leaf", pem[0].as_bytes());
-        write("between", pem[1..4].concat().as_bytes());
+        let Some((first, rest)) = pem.split_first() else { continue };
+        write("leaf", first.as_bytes());
+        write("between", rest.concat().as_bytes());
         write("root", der_to_pem(Roots::nvidia().device()).as_bytes());
         let (leaf, between, root) = (path("leaf"), path("between"), path("root"));
         let at = NOW.to_string();
         let holds = openssl(&["verify", "-attime", &at, "-CAfile", &root, "-untrusted", &between, &leaf]);
-        assert_eq!(chain.judge(&Roots::nvidia(), NOW).is_ok(), holds, "{}", case.name);
+        let ours = chain.judge(&Roots::nvidia(), NOW).is_ok();
+        // Ours takes the order for evidence; `chain_differential.rs` has the differences.
+        assert!(holds || !ours, "{}", case.name);
+        assert!(ours || case.expects("chain") != Some(true), "{}", case.name);
 
         let (public, signed, signature) = (path("public"), path("signed"), path("signature"));
         assert!(openssl(&["x509", "-in", &leaf, "-noout", "-pubkey", "-out", &public]));
-        let report = Report::parse(&case.evidence.report).unwrap();
         let bytes = report.bytes();
         write("signed", &bytes[..bytes.len() - 96 - report.trailing()]);
         let (r, s) = report.signature();

@@ -74,6 +74,7 @@ pub fn judge(entries: Vec<Entry>, asked: &Asked<'_>) -> Judged {
     let one = |entry: Entry| {
         let mut judgement = verify(&entry.evidence, &expect);
         stated(entry.nonce, &mut judgement);
+        entry.fail(&mut judgement.checks);
         Device { entry, judgement }
     };
     let devices: Vec<Device> = entries.into_iter().map(one).collect();

@@ -125,7 +125,7 @@ impl Case {
                 sheet.cover(report);
                 sheet.cover(chain);
                 let read = |file| folder.read(file).map_err(|error| format!("{file}: {error}"));
-                pair(&read(report)?, &read(chain)?, None).map_err(|error| full(&error))?
+                pair(&read(report)?, &read(chain)?, architecture(json))
             }
             (_, _, Some(file)) => {
                 sheet.cover(file);
@@ -152,7 +152,10 @@ impl Case {
         if let Some(arch) = word(json, "arch") {
             let expected = architecture(json).map(|arch| arch.to_string());
             match expected {
-                Some(_) => sheet.same(name, "arch", arch, self.entry.evidence.architecture),
+                Some(_) => {
+                    let seen = self.entry.architecture.map(Architecture::word);
+                    sheet.same(name, "arch", arch, seen.unwrap_or("none"));
+                }
                 None => sheet.not_judged(name, "arch", "no architecture of this name"),
             }
         }

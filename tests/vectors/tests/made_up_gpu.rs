@@ -67,12 +67,31 @@ fn a_right_case_is_ok_and_each_wrong_expectation_differs() {
         assert!(differs.contains(key), "{key}: {differs:?}");
     }
     let mut wrong = case.clone();
-    wrong["arch"] = json!("BLACKWELL");
-    assert_eq!(checks(&judged(&wrong), Outcome::Differs), ["arch"]);
+    wrong["arch"] = json!(if case["arch"] == "BLACKWELL" { "HOPPER" } else { "BLACKWELL" });
+    assert_eq!(
+        checks(&judged(&wrong), Outcome::Differs),
+        ["chain", "accepted"],
+        "judged as what it is said to be"
+    );
     wrong["arch"] = json!("MAXWELL");
     wrong["expected"]["colour"] = json!("green");
     let not = checks(&judged(&wrong), Outcome::NotJudged);
     assert!(not.contains(&"arch".to_owned()) && not.contains(&"colour".to_owned()), "{not:?}");
+}
+
+/// A chain that is no chain leaves a signature by its leaf as it is.
+#[test]
+fn a_case_may_have_a_signature_that_holds_and_a_chain_that_does_not() {
+    let Some((mut files, mut case)) = good() else { return };
+    let chain = String::from_utf8(files[1].1.clone()).unwrap();
+    let end = chain.match_indices("-----END CERTIFICATE-----").nth(2).unwrap().0;
+    case["expected"] = json!({ "signature": true, "chain": false });
+    for cut in [chain[..end].to_owned(), format!("{}!{}", &chain[..end], &chain[end..])] {
+        files[1].1 = cut.into_bytes();
+        let sheet = sheet(&files, &json!({ "cases": [case] }));
+        assert_eq!(checks(&sheet, Outcome::Differs), [""; 0]);
+        assert!(checks(&sheet, Outcome::Same).contains(&"signature".to_owned()));
+    }
 }
 
 #[test]

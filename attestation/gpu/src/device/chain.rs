@@ -15,7 +15,7 @@ use super::roots::Roots;
 /// root.
 const LEN: usize = 5;
 /// Where the device's own certificate stands.
-const DEVICE: usize = 1;
+pub(super) const DEVICE: usize = 1;
 /// Digits of a device's serial: a prefix of one byte and the PDI.
 const SERIAL_DIGITS: usize = 18;
 
@@ -51,6 +51,22 @@ pub struct DeviceIdentity {
 }
 
 impl DeviceIdentity {
+    /// Who a device's own certificate is for.
+    pub(super) fn of(certificate: &Certificate) -> Result<Self, DeviceError> {
+        let identity = |detail| DeviceError::Identity { index: DEVICE, detail };
+        let subject = &certificate.subject;
+        let serial = subject.serial_number().ok_or_else(|| identity("not one serialNumber"))?;
+        let model = subject.common_name().ok_or_else(|| identity("not one commonName"))?;
+        let digits = serial.len() == SERIAL_DIGITS && serial.bytes().all(|digit| digit.is_ascii_hexdigit());
+        let halves = if digits { serial.split_at_checked(2) } else { None };
+        let numbers = halves.and_then(|(prefix, pdi)| {
+            Some((u8::from_str_radix(prefix, 16).ok()?, u64::from_str_radix(pdi, 16).ok()?))
+        });
+        let (prefix, pdi) =
+            numbers.ok_or_else(|| identity("its serialNumber is not 18 hexadecimal digits"))?;
+        Ok(Self { serial: serial.to_owned(), prefix, pdi: Pdi(pdi), model: model.to_owned() })
+    }
+
     /// Whether the certificate is one of a device of this architecture: by prefix and by model.
     #[must_use]
     pub fn is(&self, architecture: Architecture) -> bool {
@@ -161,10 +177,7 @@ impl DeviceChain {
         if list.len() > Self::MAX {
             return Err(DeviceError::TooMany { field: "certificates", max: Self::MAX });
         }
-        let read = |(index, der): (usize, &Vec<u8>)| {
-            Certificate::parse(der).map_err(|error| DeviceError::Certificate { index, error })
-        };
-        let certificates = list.iter().enumerate().map(read).collect::<Result<_, _>>()?;
+        let certificates = (0..list.len()).map(|index| certificate(list, index)).collect::<Result<_, _>>()?;
         Ok(Self { certificates })
     }
 
@@ -193,20 +206,7 @@ impl DeviceChain {
     /// # Errors
     /// [`DeviceError::NoCertificate`], [`DeviceError::Identity`].
     pub fn identity(&self) -> Result<DeviceIdentity, DeviceError> {
-        let index = DEVICE;
-        let certificate = self.certificates.get(index).ok_or(DeviceError::NoCertificate { index })?;
-        let identity = |detail| DeviceError::Identity { index, detail };
-        let subject = &certificate.subject;
-        let serial = subject.serial_number().ok_or_else(|| identity("not one serialNumber"))?;
-        let model = subject.common_name().ok_or_else(|| identity("not one commonName"))?;
-        let digits = serial.len() == SERIAL_DIGITS && serial.bytes().all(|digit| digit.is_ascii_hexdigit());
-        let halves = if digits { serial.split_at_checked(2) } else { None };
-        let numbers = halves.and_then(|(prefix, pdi)| {
-            Some((u8::from_str_radix(prefix, 16).ok()?, u64::from_str_radix(pdi, 16).ok()?))
-        });
-        let (prefix, pdi) =
-            numbers.ok_or_else(|| identity("its serialNumber is not 18 hexadecimal digits"))?;
-        Ok(DeviceIdentity { serial: serial.to_owned(), prefix, pdi: Pdi(pdi), model: model.to_owned() })
+        DeviceIdentity::of(self.certificates.get(DEVICE).ok_or(DeviceError::NoCertificate { index: DEVICE })?)
     }
 
     /// Whether the certificates are a device's chain to the pinned root, all in force at `at`.
@@ -237,6 +237,12 @@ impl DeviceChain {
         }
         Ok(())
     }
+}
+
+/// One certificate of a list, whether or not the others can be read.
+pub(super) fn certificate(list: &[Vec<u8>], index: usize) -> Result<Certificate, DeviceError> {
+    let der = list.get(index).ok_or(DeviceError::NoCertificate { index })?;
+    Certificate::parse(der).map_err(|error| DeviceError::Certificate { index, error })
 }
 
 /// What holds for every certificate, but for deviations from DER that are overlooked.

@@ -27,6 +27,7 @@ pub(crate) mod pem;
 mod report;
 mod revocation;
 mod roots;
+mod seen;
 mod topology;
 mod verify;
 

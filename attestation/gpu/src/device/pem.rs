@@ -13,10 +13,23 @@ const MAX: usize = 128 << 10;
 
 /// DER of each block, in order. Text around them is ignored, blocks of another kind are refused.
 pub(crate) fn certificates(text: &str) -> Result<Vec<Vec<u8>>, DeviceError> {
+    match readable(text) {
+        (list, None) => Ok(list),
+        (_, Some(error)) => Err(error),
+    }
+}
+
+/// The same up to the first block that can't be read, and what is wrong with that one.
+pub(crate) fn readable(text: &str) -> (Vec<Vec<u8>>, Option<DeviceError>) {
+    let mut list = Vec::new();
+    let error = blocks(text, &mut list).err();
+    (list, error)
+}
+
+fn blocks(text: &str, list: &mut Vec<Vec<u8>>) -> Result<(), DeviceError> {
     if text.len() > MAX {
         return Err(DeviceError::Oversized { field: "PEM", len: text.len(), max: MAX });
     }
-    let mut list = Vec::new();
     let mut rest = text;
     while let Some(at) = rest.find(MARK) {
         let block = rest.get(at..).unwrap_or_default();
@@ -30,7 +43,7 @@ pub(crate) fn certificates(text: &str) -> Result<Vec<Vec<u8>>, DeviceError> {
         list.push(base64(body).ok_or_else(|| pem("not base64"))?);
         rest = after;
     }
-    Ok(list)
+    Ok(())
 }
 
 /// Base64 (RFC 4648, section 4) with line breaks.

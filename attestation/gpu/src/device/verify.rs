@@ -1,9 +1,9 @@
 //! One device's evidence, judged.
 
-use assay_x509::Seconds;
+use assay_x509::{Certificate, Seconds};
 
 use super::architecture::Architecture;
-use super::chain::{DeviceChain, DeviceIdentity};
+use super::chain::{DEVICE, DeviceChain, DeviceIdentity, certificate};
 use super::error::DeviceError;
 use super::evidence::DeviceEvidence;
 use super::facts::ReportFacts;
@@ -35,16 +35,22 @@ pub struct Expectation<'a> {
 pub fn verify(evidence: &DeviceEvidence, expect: &Expectation<'_>) -> Judgement {
     let report = Report::parse(&evidence.report);
     let chain = DeviceChain::from_der(&evidence.chain);
-    let identity = chain.as_ref().map_err(Clone::clone).and_then(DeviceChain::identity);
+    // What one certificate says does not hang on whether the others can be read.
+    let one = |index| match &chain {
+        Ok(chain) => chain.certificates().get(index).cloned().ok_or(DeviceError::NoCertificate { index }),
+        Err(_) => certificate(&evidence.chain, index),
+    };
+    let leaf = one(0);
+    let identity = one(DEVICE).and_then(|certificate| DeviceIdentity::of(&certificate));
     let chain_holds = chain_check(&chain, &identity, &report, evidence.architecture, expect);
     let revocation = revocation(&chain, &chain_holds, evidence, expect);
     let comparison = report
         .as_ref()
         .map(|report| compare(report, evidence.architecture, expect.rims, expect.at, expect.hold));
     let checks = Checks {
-        signature: signature(&report, &chain),
+        signature: signature(&report, &leaf),
         chain: chain_holds,
-        fwid: fwid_check(&report, &chain),
+        fwid: fwid_check(&report, &leaf),
         nonce: nonce(&report, expect.nonce.as_ref()),
         measurements: match &comparison {
             Ok(comparison) => Check { result: comparison.result(), reason: comparison.reason() },
@@ -62,11 +68,10 @@ pub fn verify(evidence: &DeviceEvidence, expect: &Expectation<'_>) -> Judgement 
 
 type Parsed<T> = Result<T, DeviceError>;
 
-fn signature(report: &Parsed<Report>, chain: &Parsed<DeviceChain>) -> Check {
+fn signature(report: &Parsed<Report>, leaf: &Parsed<Certificate>) -> Check {
     let judged = || -> Result<(), String> {
         let report = report.as_ref().map_err(ToString::to_string)?;
-        let chain = chain.as_ref().map_err(|error| format!("no key to check it under: {error}"))?;
-        let leaf = chain.leaf().map_err(|error| format!("no key to check it under: {error}"))?;
+        let leaf = leaf.as_ref().map_err(|error| format!("no key to check it under: {error}"))?;
         report.verify(&leaf.key).map_err(|fault| fault.to_string())
     };
     judged().map_or_else(Check::no, |()| Check::yes("signed by the first certificate's key"))
@@ -128,7 +133,7 @@ fn revocation(
     }
 }
 
-fn fwid_check(report: &Parsed<Report>, chain: &Parsed<DeviceChain>) -> Check {
+fn fwid_check(report: &Parsed<Report>, leaf: &Parsed<Certificate>) -> Check {
     let report = match report {
         Ok(report) => report,
         Err(error) => return Check::no(error),
@@ -136,8 +141,8 @@ fn fwid_check(report: &Parsed<Report>, chain: &Parsed<DeviceChain>) -> Check {
     let Some(digest) = report.facts().fwid else {
         return Check::none("the report names no firmware");
     };
-    match chain.as_ref().map_err(Clone::clone).and_then(|chain| chain.leaf().cloned()) {
-        Ok(leaf) => fwid::check(&leaf, &digest)
+    match leaf {
+        Ok(leaf) => fwid::check(leaf, &digest)
             .map_or_else(Check::no, |()| Check::yes("the firmware that the certificate names")),
         Err(error) => Check::no(error),
     }

@@ -1,6 +1,8 @@
 //! What joins report, chain, reference values and responders: one device in a made-up world.
 
-use crate::world::{Device, ECDSA_SHA384, NONCE, NOW, SHA384, oid, roots, seq, tlv};
+use crate::world::{
+    Device, ECDSA_SHA384, NONCE, NOW, ReportDraft, SHA384, device_name, oid, roots, seq, tlv,
+};
 use assay_gpu::device::{
     Architecture, DeviceEvidence, Expectation, HoldPolicy, Judgement, Note, Roots, verify,
 };
@@ -133,4 +135,80 @@ fn a_device_is_as_good_as_the_answers_about_its_chain() {
     }
     // Answers that are over say nothing.
     assert_eq!(result(1, &good, strict, NOW + 30 * 86_400), None);
+}
+
+/// Another processor of a chip, which has a certificate and a report form of its own.
+#[test]
+fn a_report_of_another_processor_is_judged_by_its_certificate() {
+    let mut device = Device::new(Architecture::Blackwell, 7);
+    let name = device_name("400000000000000007", "GB100 A01 FSP BROM");
+    device.certificates[1].subject = name.clone();
+    device.certificates[0].issuer = name;
+    device.report = ReportDraft::of_another_processor();
+    let evidence = device.evidence();
+    let judgement = judged(&evidence, &[driver(), vbios()], NOW);
+    assert!(judgement.is_accepted(), "{judgement:?}");
+    let Judgement { checks, facts, findings, .. } = &judgement;
+    assert_eq!((checks.fwid.result, checks.measurements.result), (None, None));
+    assert_eq!(findings[..], [Note::FwidAbsent]);
+    let said = [&facts.vbios, &facts.driver, &facts.project, &facts.project_sku, &facts.chip_sku];
+    assert!(said.iter().all(|fact| fact.is_none()) && facts.chip_id.is_none(), "{facts:?}");
+    assert_eq!(facts.device_serial.as_deref(), Some("400000000000000007"));
+    assert_eq!(DeviceEvidence::seen(&evidence.report, &evidence.chain), Some(Architecture::Blackwell));
+    assert_eq!(DeviceEvidence::seen(&evidence.report, &[]), Some(Architecture::Blackwell));
+}
+
+/// Raw bytes equal no reference value, not even those that are the same.
+#[test]
+fn raw_bytes_match_no_row() {
+    let mut device = device();
+    let rows = |device: &Device| {
+        let judgement = judged(&device.evidence(), &[driver(), vbios()], NOW);
+        judgement.comparison.unwrap().mismatched_rows()
+    };
+    assert_eq!(rows(&device), [0; 0]);
+    device.report.blocks[1].0 |= 0x80;
+    device.report.blocks[21] = (0x83, vec![21; 4]);
+    assert_eq!(rows(&device), [1, 21]);
+}
+
+/// What one certificate says does not hang on whether the others can be read.
+#[test]
+fn a_signature_is_judged_by_the_leaf_alone() {
+    let good = device().evidence();
+    for at in 0..5 {
+        let mut broken = good.clone();
+        broken.chain[at] = vec![0x30, 1];
+        let judgement = judged(&broken, &[], NOW);
+        let Judgement { checks, facts, .. } = &judgement;
+        assert!(checks.chain.fails() && !judgement.is_accepted(), "{at}");
+        assert_eq!([checks.signature.result, checks.fwid.result], [Some(at != 0); 2], "{at}: {judgement:?}");
+        assert_eq!((facts.pdi.is_some(), facts.vbios.is_some()), (at != 1, true));
+    }
+    let many = [&good.chain[..], &good.chain].concat();
+    let judgement = judged(&DeviceEvidence { chain: many, ..good }, &[], NOW);
+    assert!(judgement.checks.signature.holds() && judgement.checks.chain.fails());
+}
+
+#[test]
+fn evidence_shows_what_it_is_of() {
+    for architecture in Architecture::ALL {
+        let DeviceEvidence { report, chain, .. } = Device::new(architecture, 7).evidence();
+        let seen = |chain: &[Vec<u8>]| DeviceEvidence::seen(&report, chain);
+        let reversed: Vec<_> = chain.iter().rev().cloned().collect();
+        for chain in [&chain[..], &chain[1..], &chain[..1], &reversed, &[&chain[..1], &[vec![]]].concat()] {
+            assert_eq!(seen(chain), Some(architecture));
+        }
+        // The report alone: Blackwell's name their chip.
+        let mut device = Device::new(architecture, 7);
+        if architecture == Architecture::Blackwell {
+            device.report = device.report.with(35, b"GB202\0");
+        }
+        assert_eq!(DeviceEvidence::seen(&device.evidence().report, &[vec![1]]), Some(architecture));
+        // The certificate of the device comes first.
+        let other = Device::new(Architecture::Hopper, 8).chain();
+        let mixed = [&other[..1], &chain[1..]].concat();
+        assert_eq!(seen(&mixed), Some(architecture));
+        assert_eq!(DeviceEvidence::seen(&[1], &[vec![1]]), None);
+    }
 }

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use assay_gpu::bundle::{self, BundleError};
+use assay_gpu::bundle::{self, BundleError, EntryFault};
 use assay_gpu::device::{ChainKind, DeviceChain, DeviceError, Roots};
 use assay_x509::{Certificate, Seconds};
 
@@ -37,6 +37,15 @@ pub enum SubjectError {
     /// The bundle cannot be decoded.
     #[error("bundle")]
     Bundle(#[source] BundleError),
+    /// An entry of the bundle has no certificates that can be decoded.
+    #[error("device {device}")]
+    Entry {
+        /// Its place in the bundle, from 0.
+        device: usize,
+        /// What is wrong with it.
+        #[source]
+        fault: EntryFault,
+    },
     /// The file is no RIM.
     #[error("no document of reference values")]
     Document(#[source] DocumentError),
@@ -64,6 +73,12 @@ impl Subject {
     pub fn bundle(file: &Path, bytes: &[u8], roots: &Roots, at: Seconds) -> Result<Vec<Self>, SubjectError> {
         let devices = bundle::parse(bytes).map_err(SubjectError::Bundle)?;
         let one = |(nth, device): (usize, bundle::BundleDevice)| {
+            let of_chain = |fault: &EntryFault| {
+                matches!(fault, EntryFault::Form | EntryFault::Certificates | EntryFault::Pem(_))
+            };
+            if let Some(fault) = device.faults.into_iter().find(of_chain) {
+                return Err(SubjectError::Entry { device: nth, fault });
+            }
             let chain = DeviceChain::from_der(&device.chain).map_err(SubjectError::Chain)?;
             Ok(Self::of_device(format!("{}#{nth}", file.display()), &chain, roots, at))
         };

@@ -23,7 +23,7 @@ use crate::{text, trusted};
 #[command(
     override_usage = "assay-validator verify-gpu [OPTIONS] --report <FILE> --chain <FILE>\n       \
                       assay-validator verify-gpu [OPTIONS] --bundle <FILE>",
-    after_help = "Exit codes: 0 every device's signature and chain hold and no check failed; 1 otherwise, or bytes \
+    after_help = "Exit codes: 0 every device's signature and chain hold and no check failed; 1 otherwise, or a bundle \
                   could not be decoded; 2 wrong arguments; 3 a file could not be read."
 )]
 pub(crate) struct VerifyGpuArgs {
@@ -54,7 +54,7 @@ pub(crate) struct VerifyGpuArgs {
     /// Whose reduced reference values count: those of the validators in this trust file.
     #[arg(long, value_name = "FILE", requires = "rims")]
     trust: Option<PathBuf>,
-    /// What the report is of, instead of what its certificates say.
+    /// What the report is of, instead of what the evidence shows.
     #[arg(long)]
     arch: Option<Arch>,
     /// Print JSON.
@@ -126,12 +126,8 @@ fn entries(args: &VerifyGpuArgs) -> Result<Result<Vec<Entry>, Undecodable>, Erro
             Ok(entries.map_err(|error| (file.clone(), error.into())))
         }
         (None, Some(report), Some(certificates)) => {
-            let bytes = (read_up_to(report, MAX_REPORT)?, read_up_to(certificates, MAX_CHAIN)?);
-            let entry = pair(&bytes.0, &bytes.1, args.arch.map(Architecture::from));
-            Ok(entry.map(|entry| vec![entry]).map_err(|error| {
-                let file = if error.is_of_chain() { certificates } else { report };
-                (file.clone(), error.into())
-            }))
+            let (report, chain) = (read_up_to(report, MAX_REPORT)?, read_up_to(certificates, MAX_CHAIN)?);
+            Ok(Ok(vec![pair(&report, &chain, args.arch.map(Architecture::from))]))
         }
         _ => Err(Error::Argument("a report and its chain, or a bundle".to_owned())),
     }

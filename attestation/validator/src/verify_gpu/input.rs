@@ -1,7 +1,7 @@
 //! Files as the command gets them, made into evidence: bounded, and refused with a typed reason.
 
-use assay_gpu::bundle::{self, BundleDevice, BundleError};
-use assay_gpu::device::{Architecture, DeviceChain, DeviceError, DeviceEvidence, Report};
+use assay_gpu::bundle::{self, BundleDevice, BundleError, EntryFault};
+use assay_gpu::device::{Architecture, Check, Checks, DeviceEvidence, Report};
 
 /// Longest file with a report, in bytes: hexadecimal, with line ends.
 pub const MAX_REPORT: usize = Report::MAX * 2 + 1024;
@@ -13,10 +13,14 @@ pub const MAX_OCSP: usize = 64 << 10;
 /// One device's evidence, and what its file says beside it.
 #[derive(Debug, Clone)]
 pub struct Entry {
-    /// The evidence.
+    /// The evidence as far as it can be read.
     pub evidence: DeviceEvidence,
+    /// What it is said to be, or shows; where nothing shows it the evidence is judged as a GPU's and fails.
+    pub architecture: Option<Architecture>,
     /// The nonce that the bundle states.
     pub nonce: Option<[u8; 32]>,
+    /// What could not be read: each fails the check that needed it.
+    pub faults: Vec<EntryFault>,
 }
 
 /// Bytes that are no evidence.
@@ -29,63 +33,24 @@ pub enum InputError {
         /// The limit in bytes.
         limit: usize,
     },
-    /// The report cannot be decoded.
-    #[error("report")]
-    Report(#[source] DeviceError),
-    /// The certificates cannot be decoded.
-    #[error("chain")]
-    Chain(#[source] DeviceError),
-    /// The certificates are no text.
-    #[error("chain: not UTF-8 at offset {offset}")]
-    Text {
-        /// The first byte that is none.
-        offset: usize,
-    },
     /// The bundle cannot be decoded.
     #[error(transparent)]
     Bundle(BundleError),
-    /// The second certificate is of no known architecture.
-    #[error("chain: certificate 1 is of no known architecture; name it with --arch")]
-    Architecture,
-}
-
-impl InputError {
-    /// Whether it is the file with the certificates that cannot be used.
-    pub(super) fn is_of_chain(&self) -> bool {
-        matches!(self, Self::Chain(_) | Self::Text { .. } | Self::Architecture)
-    }
 }
 
 /// A report, hexadecimal or as it is, and its certificates in PEM. Without `architecture` it is what the
-/// device's certificate says.
-///
-/// # Errors
-/// [`InputError`] when either cannot be decoded.
-pub fn pair(report: &[u8], chain: &[u8], architecture: Option<Architecture>) -> Result<Entry, InputError> {
-    let report = unhex(report);
-    Report::parse(&report).map_err(InputError::Report)?;
-    let text =
-        std::str::from_utf8(chain).map_err(|error| InputError::Text { offset: error.valid_up_to() })?;
-    let chain = DeviceChain::from_pem(text).map_err(InputError::Chain)?;
-    let architecture = match architecture {
-        Some(architecture) => architecture,
-        None => of_chain(&chain)?,
-    };
-    let gpu = (!architecture.is_switch()).then_some(0);
-    let evidence =
-        DeviceEvidence { gpu, architecture, report, chain: chain.der(), ocsp: Vec::new(), simulated: false };
-    Ok(Entry { evidence, nonce: None })
+/// evidence shows. Bytes that are neither are a device whose checks fail.
+#[must_use]
+pub fn pair(report: &[u8], chain: &[u8], architecture: Option<Architecture>) -> Entry {
+    let (chain, fault) = bundle::certificates(chain);
+    let faults = fault.into_iter().collect();
+    Entry::new(BundleDevice { architecture, nonce: None, report: unhex(report), chain, faults })
 }
 
 /// The bytes that hexadecimal digits stand for; anything else as it is.
 fn unhex(bytes: &[u8]) -> Vec<u8> {
     let digits: Vec<u8> = bytes.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
     hex::decode(digits).ok().filter(|bytes| !bytes.is_empty()).unwrap_or_else(|| bytes.to_vec())
-}
-
-fn of_chain(chain: &DeviceChain) -> Result<Architecture, InputError> {
-    let identity = chain.identity().map_err(InputError::Chain)?;
-    Architecture::of_model(&identity.model).ok_or(InputError::Architecture)
 }
 
 /// The devices of a bundle, in its order.
@@ -96,10 +61,37 @@ pub fn bundle(text: &[u8]) -> Result<Vec<Entry>, InputError> {
     let devices = bundle::parse(text).map_err(InputError::Bundle)?;
     let mut gpus = 0..=u8::MAX;
     let entry = |device: BundleDevice| {
-        let nonce = Some(device.nonce);
-        let mut evidence = DeviceEvidence::from(device);
-        evidence.gpu = if evidence.architecture.is_switch() { None } else { gpus.next() };
-        Entry { evidence, nonce }
+        let mut entry = Entry::new(device);
+        entry.evidence.gpu = entry.evidence.gpu.and_then(|_| gpus.next());
+        entry
     };
     Ok(devices.into_iter().map(entry).collect())
+}
+
+impl Entry {
+    /// GPUs are number 0.
+    fn new(device: BundleDevice) -> Self {
+        let BundleDevice { architecture, nonce, report, chain, faults } = device;
+        let architecture = architecture.or_else(|| DeviceEvidence::seen(&report, &chain));
+        let kind = architecture.unwrap_or(Architecture::Hopper);
+        let gpu = (!kind.is_switch()).then_some(0);
+        let evidence =
+            DeviceEvidence { gpu, architecture: kind, report, chain, ocsp: Vec::new(), simulated: false };
+        Self { evidence, architecture, nonce, faults }
+    }
+
+    /// Fails the checks that needed what could not be read.
+    pub(super) fn fail(&self, checks: &mut Checks) {
+        for fault in &self.faults {
+            let no = || Check::no(fault);
+            match fault {
+                EntryFault::Form => (checks.signature, checks.chain) = (no(), no()),
+                EntryFault::Nonce => checks.nonce = no(),
+                EntryFault::Report { .. } => checks.signature = no(),
+                EntryFault::Architecture | EntryFault::Certificates | EntryFault::Pem(_) => {
+                    checks.chain = no();
+                }
+            }
+        }
+    }
 }

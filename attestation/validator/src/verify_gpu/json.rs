@@ -26,13 +26,16 @@ impl Judged {
 fn device(device: &Device) -> Value {
     let Device { entry, judgement } = device;
     let mut facts = serde_json::to_value(&judgement.facts).unwrap_or_default();
+    if let Some(facts) = facts.as_object_mut() {
+        facts.insert("architecture".to_owned(), json!(entry.architecture));
+    }
     if let (Some(facts), Ok(report)) = (facts.as_object_mut(), Report::parse(&entry.evidence.report)) {
         facts.insert("measurement_blocks".to_owned(), json!(report.measurements().len()));
         facts.insert("trailing_bytes".to_owned(), json!(report.trailing()));
         facts.insert("responder_nonce".to_owned(), json!(hex::encode(report.responder_nonce())));
     }
     json!({
-        "arch": entry.evidence.architecture,
+        "arch": entry.architecture,
         "checks": checks(judgement),
         "facts": facts,
         "findings": judgement.findings.iter().map(note).collect::<Vec<_>>(),

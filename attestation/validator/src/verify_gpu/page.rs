@@ -132,8 +132,9 @@ fn path(path: &Path) -> String {
 fn row(nth: usize, device: &Device) -> Vec<String> {
     let facts = &device.judgement.facts;
     let or_none = |fact: &Option<String>| fact.clone().unwrap_or_else(|| "-".to_owned());
-    let mut row = vec![nth.to_string(), device.entry.evidence.architecture.to_string()];
-    row.extend([&facts.device_serial].map(or_none));
+    let architecture = device.entry.architecture.map(|architecture| architecture.to_string());
+    let mut row = vec![nth.to_string()];
+    row.extend([&architecture, &facts.device_serial].map(or_none));
     row.push(board(&[&facts.project, &facts.project_sku, &facts.chip_sku]));
     row.extend([&facts.vbios, &facts.driver].map(or_none));
     row.extend(device.judgement.checks.named().map(|(_, check)| word(check).to_owned()));

@@ -3,11 +3,14 @@
 use std::fs::File;
 use std::path::Path;
 
+use base64ct::Encoding as _;
 use serde_json::{Value, json as object};
 
-use crate::{Case, Files, code, entries, good_pair, json, refused, words};
+use crate::{Case, Files, code, entries, good_pair, json, refused, verify_gpu, words};
 
 const NONCE: &str = "00";
+const NO_DER: &str = "-----BEGIN CERTIFICATE-----\nMIIB\n-----END CERTIFICATE-----\n";
+const NO_BASE64: &str = "-----BEGIN CERTIFICATE-----\n!\n-----END CERTIFICATE-----\n";
 
 #[test]
 fn arguments_are_checked_first() {
@@ -61,8 +64,6 @@ fn bytes_that_are_no_bundle_are_refused_in_one_line() {
         ("object", b"{}"),
         ("number", b"7"),
         ("none", b"[]"),
-        ("null", b"[null]"),
-        ("no-keys", b"[{}]"),
         ("binary", &[0xff, 0x00, 0x7f, 0x80]),
         ("cut", b"[{\"arch\": \"HOPP"),
         ("two", b"[] []"),
@@ -95,26 +96,57 @@ fn what_is_longer_than_its_kind_may_be_is_not_read() {
     assert!(refused(&ocsp).contains("more than"));
 }
 
+/// The one device that is judged, and a command that ends with 1.
+fn failed(args: &[std::ffi::OsString]) -> Value {
+    let (judged, code) = json(args);
+    let devices = judged["devices"].as_array().unwrap();
+    assert_eq!((devices.len(), code), (1, Some(1)), "{judged:#}");
+    devices[0].clone()
+}
+
+/// Results of two checks of a device.
+fn results(device: &Value) -> [&Value; 2] {
+    ["signature", "chain"].map(|check| &device["checks"][check]["result"])
+}
+
 #[test]
-fn a_report_that_was_cut_or_made_up_is_refused() {
+fn a_report_that_was_cut_or_made_up_is_a_device_whose_signature_fails() {
     let files = Files::new();
     let Some(case) = good_pair(&files) else { return };
     let chain = case.path("chain").unwrap();
     let text = std::fs::read_to_string(case.path("report").unwrap()).unwrap();
     let text = text.trim();
     let half = &text[..text.len() / 2];
-    for (name, bytes) in [
-        ("empty", String::new()),
-        ("cut", half.to_owned()),
-        ("odd", text[1..].to_owned()),
-        ("long", format!("{text}{}", "00".repeat(4))),
-        ("word", "report".to_owned()),
-    ] {
-        let line = refused(&words([&"--report", &files.put(name, bytes), &"--chain", &chain]));
-        assert!(line.contains(&format!("{name}: ")), "{line}");
-    }
     let random: Vec<u8> = (0..5000u32).map(|n| u8::try_from((n * n + 7 * n) % 251).unwrap()).collect();
-    refused(&words([&"--report", &files.put("random", random), &"--chain", &chain]));
+    for (name, bytes) in [
+        ("empty", Vec::new()),
+        ("cut", half.into()),
+        ("odd", text[1..].into()),
+        ("long", format!("{text}{}", "00".repeat(4)).into()),
+        ("word", b"report".to_vec()),
+        ("random", random),
+    ] {
+        let device = failed(&words([&"--report", &files.put(name, bytes), &"--chain", &chain]));
+        assert_eq!(results(&device), [&Value::Bool(false), &Value::Bool(true)], "{name}");
+        assert!(device["checks"]["signature"]["reason"].as_str().is_some_and(|why| !why.is_empty()));
+        assert_eq!((&device["arch"], &device["facts"]["vbios"]), (&case.json["arch"], &Value::Null));
+        assert_eq!(&device["facts"]["device_serial"], case.expected("device_serial"));
+    }
+}
+
+#[test]
+fn files_that_say_nothing_are_still_a_device() {
+    let files = Files::new();
+    let (report, chain) = (files.put("report", b"report"), files.put("chain", b"no certificate"));
+    let device = failed(&words([&"--report", &report, &"--chain", &chain]));
+    assert_eq!(results(&device), [&Value::Bool(false); 2], "{device:#}");
+    assert_eq!(device["arch"], Value::Null);
+    for fact in ["architecture", "vbios", "driver", "project", "device_serial", "request_nonce"] {
+        assert_eq!(device["facts"][fact], Value::Null, "{fact}");
+    }
+    let page = verify_gpu(words([&"--report", &report, &"--chain", &chain]));
+    let page = String::from_utf8(page.stdout).unwrap();
+    assert!(page.contains("  0  -  ") && page.lines().last().unwrap().starts_with("REJECT"), "{page}");
 }
 
 /// The certificates of a PEM file.
@@ -124,27 +156,59 @@ fn blocks(path: &Path) -> Vec<String> {
     blocks.map(|block| format!("{}\n", block.trim())).collect()
 }
 
-/// Bad chains are never taken, whether they fall at reading or at judging.
+/// Each is judged: the chain is false, and the signature is what the first certificate makes it.
 #[test]
 fn a_chain_has_its_five_certificates_in_their_order() {
     let files = Files::new();
     let Some(case) = good_pair(&files) else { return };
     let report = case.path("report").unwrap();
     let five = blocks(&case.path("chain").unwrap());
-    let with = |name: &str, chain: Vec<&str>| {
-        code(words([&"--report", &report, &"--chain", &files.put(name, chain.concat())]))
+    let args = |name: &str, chain: Vec<&str>| {
+        words([&"--report", &report, &"--chain", &files.put(name, chain.concat())])
     };
     let all: Vec<&str> = five.iter().map(String::as_str).collect();
-    assert_eq!(with("five", all.clone()), Some(0));
-    assert_eq!(with("four", all[1..].to_vec()), Some(1));
-    assert_eq!(with("no-root", all[..all.len() - 1].to_vec()), Some(1));
-    assert_eq!(with("six", [&all[..], &all[all.len() - 1..]].concat()), Some(1));
-    assert_eq!(with("reversed", all.iter().rev().copied().collect()), Some(1));
-    assert_eq!(with("none", vec![]), Some(1));
-    assert_eq!(with("text", vec!["no certificate"]), Some(1));
-    let mut swapped = all.clone();
-    swapped.swap(1, 2);
-    assert_eq!(with("swapped", swapped), Some(1));
+    assert_eq!(code(args("five", all.clone())), Some(0));
+    let without = |at: usize| [&all[..at], &all[at + 1..]].concat();
+    let twice = |at: usize| [&all[..=at], &all[at..]].concat();
+    let swapped = |a: usize, b: usize| {
+        let mut chain = all.clone();
+        chain.swap(a, b);
+        chain
+    };
+    let broken = |at: usize, block: &'static str| {
+        let mut chain = all.clone();
+        chain[at] = block;
+        chain
+    };
+    for (name, chain, signature) in [
+        ("no-leaf", without(0), false),
+        ("no-device", without(1), true),
+        ("no-root", without(4), true),
+        ("leaf-twice", twice(0), true),
+        ("device-twice", twice(1), true),
+        ("root-twice", twice(4), true),
+        ("reversed", all.iter().rev().copied().collect(), false),
+        ("leaf-swapped", swapped(0, 1), false),
+        ("swapped", swapped(1, 2), true),
+        ("leaf-no-der", broken(0, NO_DER), false),
+        ("device-no-der", broken(1, NO_DER), true),
+        ("root-no-der", broken(4, NO_DER), true),
+        ("device-no-base64", broken(1, NO_BASE64), true),
+        ("sixth-no-base64", [&all[..], &[NO_BASE64]].concat(), true),
+        ("nine", all.iter().chain(&all).copied().take(9).collect(), true),
+    ] {
+        let device = failed(&args(name, chain));
+        assert_eq!(results(&device), [&Value::Bool(signature), &Value::Bool(false)], "{name}: {device:#}");
+        assert_eq!(
+            (&device["arch"], &device["facts"]["vbios"]),
+            (&case.json["arch"], case.expected("vbios"))
+        );
+    }
+    for (name, chain) in [("none", vec![]), ("text", vec!["no certificate"])] {
+        let device = failed(&args(name, chain));
+        assert_eq!(results(&device), [&Value::Bool(false); 2], "{name}");
+        assert_eq!(&device["facts"]["vbios"], case.expected("vbios"));
+    }
 }
 
 #[test]
@@ -208,21 +272,34 @@ fn one_device_twice_is_no_set() {
     }
 }
 
+/// What can't be read of one entry fails its own checks, and hides none of the others.
 #[test]
-fn a_bundle_with_one_broken_entry_is_not_good() {
+fn an_entry_that_is_broken_fails_alone() {
     let files = Files::new();
     let Some(entry) = entries().into_iter().next() else { return };
-    for (key, value) in [
-        ("evidence", object!("AAAA")),
-        ("evidence", object!("!")),
-        ("evidence", Value::Null),
-        ("certificate", object!("AAAA")),
-        ("arch", object!("MAXWELL")),
-        ("nonce", object!("ab")),
+    let (no, yes) = (Value::Bool(false), Value::Bool(true));
+    let pem = |text: &str| object!(base64ct::Base64::encode_string(text.as_bytes()));
+    for (key, value, fails) in [
+        ("evidence", object!("AAAA"), &["signature"][..]),
+        ("evidence", object!("!"), &["signature"]),
+        ("evidence", Value::Null, &["signature", "chain"]),
+        ("certificate", object!("AAAA"), &["signature", "chain"]),
+        ("certificate", pem("-----BEGIN CERTIFICATE-----"), &["signature", "chain"]),
+        ("arch", object!("MAXWELL"), &["chain"]),
+        ("nonce", object!("ab"), &["nonce"]),
     ] {
         let mut broken = entry.clone();
-        broken[key] = value;
-        let file = files.put("broken", serde_json::to_vec(&[&entry, &broken]).unwrap());
-        assert_eq!(code(words([&"--bundle", &file])), Some(1), "{key}");
+        broken[key] = value.clone();
+        let file = files.put("broken", serde_json::to_vec(&[&entry, &broken, &entry]).unwrap());
+        let (judged, code) = json(&words([&"--bundle", &file]));
+        let devices = judged["devices"].as_array().unwrap();
+        assert_eq!((devices.len(), code), (3, Some(1)), "{key} {value}");
+        assert!(devices[0] == devices[2] && results(&devices[0]) == [&yes; 2], "{key} {value}: {judged:#}");
+        for check in ["signature", "chain", "nonce"] {
+            let seen = &devices[1]["checks"][check];
+            assert_eq!(seen["result"] == no, fails.contains(&check), "{key} {value}: {check}: {seen}");
+        }
+        let one = files.put("one", serde_json::to_vec(&[&broken]).unwrap());
+        assert_eq!(crate::code(words([&"--bundle", &one])), Some(1), "{key} {value}");
     }
 }
