@@ -2,7 +2,7 @@
 //!
 //! Nothing is asserted: a slow machine is not a defect. Last figures: `RESULTS.md`.
 //! `--evidence`, `--gpu`, `--sandbox` and `--processes` measure one part each; `--quick` is `--evidence`
-//! without the wasm module.
+//! without the wasm modules.
 
 mod beats;
 mod evidence;
