@@ -8,8 +8,9 @@ use crate::signature::SignatureFault;
 use crate::store::{Entry, Store};
 use crate::time::Seconds;
 
-/// The most authorities between leaf and end of the chain, the anchor included.
-pub const MAX_DEPTH: usize = 4;
+/// The most authorities between leaf and end of the chain, the anchor included. Firmware TPMs whose
+/// authority is on the die have five: the TPM's, two of firmware stages, the die's and its maker's.
+pub const MAX_DEPTH: usize = 6;
 
 /// The most signatures that are checked for one leaf.
 pub const MAX_CHECKS: usize = 16;
@@ -103,11 +104,26 @@ pub fn chain<'a>(
     extra: &[Certificate],
     store: &'a Store,
 ) -> Result<Chain<'a>, ChainFault> {
-    let mut search = Search { leaf, extra, store, checks: 0, fault: unknown(leaf) };
-    match search.above(leaf, &mut Vec::new()) {
-        Some(chain) => Ok(chain),
-        None => Err(search.fault),
-    }
+    let mut left = MAX_CHECKS;
+    chain_within(leaf, extra, store, &mut left)
+}
+
+/// As [`chain`], with at most `left` signatures, and no more than [`MAX_CHECKS`]; `left` falls by those
+/// that were checked. For whoever follows several certificates of one sender.
+///
+/// # Errors
+/// As [`chain`].
+pub fn chain_within<'a>(
+    leaf: &Certificate,
+    extra: &[Certificate],
+    store: &'a Store,
+    left: &mut usize,
+) -> Result<Chain<'a>, ChainFault> {
+    let most = MAX_CHECKS.min(*left);
+    let mut search = Search { leaf, extra, store, most, checks: 0, fault: unknown(leaf) };
+    let found = search.above(leaf, &mut Vec::new());
+    *left -= search.checks.min(*left);
+    found.ok_or(search.fault)
 }
 
 fn unknown(certificate: &Certificate) -> ChainFault {
@@ -118,6 +134,7 @@ struct Search<'a, 'b> {
     leaf: &'b Certificate,
     extra: &'b [Certificate],
     store: &'a Store,
+    most: usize,
     checks: usize,
     fault: ChainFault,
 }
@@ -189,7 +206,7 @@ impl<'a> Search<'a, '_> {
         if !issuer.is_valid_at(self.leaf.not_before) {
             return Err(ChainFault::IssuerValidity { issuer: name() });
         }
-        if self.checks == MAX_CHECKS {
+        if self.checks == self.most {
             return Err(ChainFault::TooLong);
         }
         self.checks += 1;
@@ -225,12 +242,20 @@ pub enum Dates {
     Future,
 }
 
+impl Dates {
+    /// Where `now`, in seconds since 1970, lies between two dates.
+    #[must_use]
+    pub const fn of(not_before: Seconds, not_after: Seconds, now: Seconds) -> Self {
+        match () {
+            () if not_before > now.saturating_add(SKEW) => Self::Future,
+            () if not_after < now => Self::Expired,
+            () => Self::Valid,
+        }
+    }
+}
+
 /// Where `now`, in seconds since 1970, lies in a certificate's dates.
 #[must_use]
 pub const fn dates(certificate: &Certificate, now: Seconds) -> Dates {
-    match () {
-        () if certificate.not_before > now.saturating_add(SKEW) => Dates::Future,
-        () if certificate.not_after < now => Dates::Expired,
-        () => Dates::Valid,
-    }
+    Dates::of(certificate.not_before, certificate.not_after, now)
 }

@@ -38,7 +38,7 @@ mod time;
 mod vendor;
 
 pub use certificate::{Certificate, Fingerprint};
-pub use chain::{Chain, ChainFault, Dates, MAX_CHECKS, MAX_DEPTH, chain, dates};
+pub use chain::{Chain, ChainFault, Dates, MAX_CHECKS, MAX_DEPTH, chain, chain_within, dates};
 pub use device::{Assurance, DeviceBinding, DeviceIdentity, device_binding};
 pub use dice::{Fwid, fwids};
 pub use ek::{EkCheck, EkResult, TpmNames, judge_ek, strong, tpm_names};

@@ -3,6 +3,8 @@
 //! Attribute certificates (RFC 5755) say whose TPM they are about by issuer and serial number of the
 //! EK certificate. The public-key form has no such field here: it is read and never bound.
 
+use const_oid::ObjectIdentifier;
+
 use crate::certificate::{Certificate, serial};
 use crate::der::{self, OCTET_STRING, Reader, SEQUENCE, Tlv, constructed};
 use crate::error::{X509Error, value};
@@ -57,6 +59,8 @@ pub struct PlatformCertificate {
     pub names: PlatformNames,
     /// Specification and components.
     pub attributes: Attributes,
+    /// A critical extension that this crate doesn't know, the targets of RFC 5755 4.3.2 among them.
+    pub unknown_critical: Option<ObjectIdentifier>,
     /// What had to be overlooked to read it.
     pub quirks: Quirks,
 }
@@ -113,12 +117,11 @@ impl PlatformCertificate {
         let mut found = Attributes::default();
         attributes::read(&mut reader, &mut found, &mut quirks)?;
         reader.optional(der::BIT_STRING, "issuerUniqueID")?;
-        let mut alt = AltName::default();
-        if let Some(list) = reader.optional(SEQUENCE, "extensions")? {
-            extensions(list, &mut alt, &mut found, &mut quirks)?;
-        }
+        let list = reader.optional(SEQUENCE, "extensions")?;
+        let read =
+            list.map(|list| extensions(list, &mut found, &mut quirks)).transpose()?.unwrap_or_default();
         reader.finish("acinfo")?;
-        let names = names(&alt.directory);
+        let names = names(read.alt_name.as_ref());
         let signed = info.raw.to_vec();
         Ok(Self {
             signed,
@@ -131,13 +134,13 @@ impl PlatformCertificate {
             not_after,
             names,
             attributes: found,
+            unknown_critical: read.unknown_critical(),
             quirks,
         })
     }
 
     fn from_public_key(certificate: &Certificate, mut quirks: Quirks) -> Self {
         quirks.extend(&certificate.quirks);
-        let alt = certificate.extensions.alt_name.clone().unwrap_or_default();
         let (signed, signature) = certificate.signed_parts();
         Self {
             signed: signed.to_vec(),
@@ -148,8 +151,9 @@ impl PlatformCertificate {
             holder: None,
             not_before: certificate.not_before,
             not_after: certificate.not_after,
-            names: names(&alt.directory),
+            names: names(certificate.extensions.alt_name.as_ref()),
             attributes: Attributes::default(),
+            unknown_critical: certificate.extensions.unknown_critical(),
             quirks,
         }
     }
@@ -208,18 +212,9 @@ fn one_name(reader: &mut Reader<'_>, field: &'static str, quirks: &mut Quirks) -
     }
 }
 
-/// Only the names matter, and attributes that older certificates keep here.
-fn extensions(
-    list: Tlv<'_>,
-    alt: &mut AltName,
-    found: &mut Attributes,
-    quirks: &mut Quirks,
-) -> Result<(), X509Error> {
-    // The form and the bounds of all of them, subjectAltName included.
+/// All of them, and attributes that older certificates keep here.
+fn extensions(list: Tlv<'_>, found: &mut Attributes, quirks: &mut Quirks) -> Result<Extensions, X509Error> {
     let read = Extensions::read(list, quirks)?;
-    if let Some(names) = read.alt_name {
-        *alt = names;
-    }
     let mut reader = list.reader();
     while !reader.is_empty() {
         let mut parts = reader.expect(SEQUENCE, "extensions")?.reader();
@@ -230,10 +225,11 @@ fn extensions(
             attributes::read(&mut content, found, quirks)?;
         }
     }
-    Ok(())
+    Ok(read)
 }
 
-fn names(directory: &[Name]) -> PlatformNames {
+fn names(alt: Option<&AltName>) -> PlatformNames {
+    let directory = alt.map(|alt| alt.directory.as_slice()).unwrap_or_default();
     let [manufacturer, model, version, serial] = std::array::from_fn(|i| {
         let oids = [oids::PLATFORM.get(i), oids::PLATFORM_V1.get(i)].into_iter().flatten();
         let mut values = oids.flat_map(|oid| directory.iter().flat_map(|name| name.values(*oid)));

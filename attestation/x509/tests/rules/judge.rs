@@ -6,8 +6,9 @@ use crate::world::{
 };
 use assay_tpm::KeyKind;
 use assay_x509::{
-    Certificate, ChainFault, Dates, DeviceBinding, DeviceIdentity, EkCheck, Entry, PlatformCertificate, Role,
-    SignatureFault, Store, VendorClass, X509Error, chain, dates, device_binding, is_roca, judge_ek,
+    Certificate, ChainFault, Dates, DeviceBinding, DeviceIdentity, EkCheck, Entry, MAX_DEPTH,
+    PlatformCertificate, Role, SignatureFault, Store, VendorClass, X509Error, chain, chain_within, dates,
+    device_binding, is_roca, judge_ek,
 };
 use proptest::prelude::*;
 use rsa::pkcs1v15::SigningKey as RsaSigner;
@@ -198,9 +199,9 @@ fn path_lengths_and_depth_are_bounded() {
     assert!(matches!(fault(&leaf(), &middle(), &narrow), Some(ChainFault::PathLength { allowed: 0, .. })));
     let wide = store_of(&[(root().with(0, basic(true, Some(1))).sign(&key(1)), Role::Root)]);
     assert_eq!(fault(&leaf(), &middle(), &wide), None);
-    // root -> a1 -> a2 -> a3 -> leaf is four authorities; one more is too many.
-    let names = ["root", "a1", "a2", "a3", "a4"];
-    let all: Vec<_> = (1..5)
+    // root -> a1 -> ... -> a5 -> leaf is six authorities; one more is too many.
+    let names = ["root", "a1", "a2", "a3", "a4", "a5", "a6"];
+    let all: Vec<_> = (1..names.len())
         .map(|i| {
             let (own, above) =
                 (u8::try_from(i + 10).unwrap(), if i == 1 { 1 } else { u8::try_from(i + 9).unwrap() });
@@ -209,8 +210,14 @@ fn path_lengths_and_depth_are_bounded() {
         .collect();
     let store = pinned();
     let under = |name, signer| parse(&Draft::ek(name, &key(3)).sign(&key(signer)));
-    assert_eq!(chain(&under("a3", 13), &all, &store).unwrap().depth, 4);
-    assert_eq!(chain(&under("a4", 14), &all, &store).unwrap_err(), ChainFault::TooLong);
+    assert_eq!(chain(&under("a5", 15), &all, &store).unwrap().depth, MAX_DEPTH);
+    assert_eq!(chain(&under("a6", 16), &all, &store).unwrap_err(), ChainFault::TooLong);
+    // Several certificates share what signatures they may cost.
+    let mut left = 8;
+    assert_eq!(chain_within(&under("a5", 15), &all, &store, &mut left).unwrap().checks, 6);
+    assert_eq!(left, 2);
+    let fault = chain_within(&under("a5", 15), &all, &store, &mut left).unwrap_err();
+    assert_eq!((fault, left), (ChainFault::TooLong, 0));
 }
 
 #[test]

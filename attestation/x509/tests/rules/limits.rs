@@ -39,17 +39,17 @@ fn a_known_authority_that_did_not_sign_outweighs_the_rest() {
 
 #[test]
 fn an_issuer_that_was_there_outweighs_a_chain_too_long() {
-    let names = ["root", "a1", "a2", "a3", "a4"];
+    let names = ["root", "a1", "a2", "a3", "a4", "a5", "a6"];
     let link = |n: u8| {
         let (own, above) = (key(n + 10), if n == 1 { key(1) } else { key(n + 9) });
         let at = usize::from(n);
         parse(&Draft::authority(names[at], names[at - 1], &own).sign(&above))
     };
-    let links: Vec<_> = (1..5).map(link).collect();
-    let leaf = parse(&Draft::ek("a4", &key(3)).sign(&key(14)));
+    let links: Vec<_> = (1..7).map(link).collect();
+    let leaf = parse(&Draft::ek("a6", &key(3)).sign(&key(16)));
     let root = store(&Draft::authority("root", "root", &key(1)), 1);
     assert_eq!(chain(&leaf, &links, &root).unwrap_err(), ChainFault::TooLong);
-    let with_impostor = [vec![impostor("a4")], links].concat();
+    let with_impostor = [vec![impostor("a6")], links].concat();
     let fault = chain(&leaf, &with_impostor, &root).unwrap_err();
     assert!(matches!(fault, ChainFault::NotAuthority { .. }), "{fault}");
 }

@@ -167,8 +167,13 @@ pub fn public(kind: KeyKind) -> Public {
     .unwrap()
 }
 
-/// RFC 5755 and the platform profile: an attribute certificate about `ek`.
+/// RFC 5755 and the platform profile: an attribute certificate about `ek`, by `maker`.
 pub fn platform(ek: &Certificate, signer: u8) -> Vec<u8> {
+    platform_with(ek, signer, ["20220101000000Z", "20320101000000Z"], &[])
+}
+
+/// The same with these dates and more extensions.
+pub fn platform_with(ek: &Certificate, signer: u8, dates: [&str; 2], more: &[u8]) -> Vec<u8> {
     let algorithm = seq(&[&oid("1.2.840.10045.4.3.2")]);
     let general = |name: &[u8]| seq(&[&tlv(0xa4, name)]);
     let holder = seq(&[&tlv(0xa0, &[general(ek.issuer.as_bytes()), tlv(2, &ek.serial)].concat())]);
@@ -185,9 +190,9 @@ pub fn platform(ek: &Certificate, signer: u8) -> Vec<u8> {
         &tlv(0xa0, &general(&common("maker"))),
         &algorithm,
         &tlv(2, &[5]),
-        &seq(&[&date("20220101000000Z"), &date("20320101000000Z")]),
+        &seq(&dates.map(date).each_ref().map(Vec::as_slice)),
         &seq(&[]),
-        &seq(&[&alt_name(false, &machine)]),
+        &seq(&[&alt_name(false, &machine), more]),
     ]);
     let signature: DerSignature = key(signer).sign(&info);
     seq(&[&info, &algorithm, &tlv(3, &[&[0], signature.as_bytes()].concat())])
