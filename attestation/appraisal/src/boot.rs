@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use assay_boot::{
     BootLogs as Joined, Cause, Comparison, Difference, EventLog, HashAlg, LogKind, UserspaceLog, Violation,
-    boot_applications, scrtm_version, secure_boot, virtualization_hints,
+    boot_applications, scrtm_version, secure_boot, secure_boot_quirks, virtualization_hints,
 };
 use assay_ledger::session::{BootLogs, PcrValue};
 use assay_wire::limits;
@@ -98,7 +98,8 @@ fn replay(mut booted: Booted, facts: &mut BootFacts, findings: &mut Findings) ->
     let logs = Joined { firmware: &booted.firmware, userspace: booted.userspace.as_ref(), ima: None };
     let comparison = logs.compare(HashAlg::Sha256, &quoted);
     let silent = logs.replay(HashAlg::Sha256).is_empty();
-    for quirk in booted.firmware.quirks.iter().chain(&comparison.quirks) {
+    let read = secure_boot_quirks(&booted.firmware);
+    for quirk in booted.firmware.quirks.iter().chain(&comparison.quirks).chain(&read) {
         let quirk_seen = format!("{}: {quirk:?}", quirk.name());
         let quirk = Finding::new("boot.quirk", Severity::Info, PARSES.spec, "a declared deviation");
         findings.push(quirk.saw(quirk_seen));
@@ -266,6 +267,23 @@ mod tests {
         assert!(firmware[0].severity == Severity::Fatal && os.is_empty());
         let event = firmware[0].event.as_ref().unwrap();
         assert_eq!((event.log, event.index, event.pcr), ("firmware", 4, 4));
+    }
+
+    #[test]
+    fn what_pcr_7s_readers_overlook_is_a_finding() {
+        let quirks = |value: &[u8]| {
+            let (guid, name) = (assay_boot::EFI_GLOBAL_VARIABLE, "SecureBoot".to_owned());
+            let data = assay_boot::UefiVariable { guid, name, value: value.to_vec() }.encode();
+            let mut writer = LogWriter::new();
+            writer.measure(7, assay_boot::EV_EFI_VARIABLE_DRIVER_CONFIG, &data).unwrap();
+            found(writer.finish(), &pcrs(&BTreeMap::new()), "boot.quirk")
+        };
+        assert_eq!(quirks(&[1]), []);
+        let seen = quirks(&[]);
+        assert!(
+            seen[0].severity == Severity::Info
+                && seen[0].seen.as_ref().unwrap().contains("secure-boot-empty")
+        );
     }
 
     #[test]

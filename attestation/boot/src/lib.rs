@@ -101,7 +101,7 @@ pub use release::Release;
 pub use release_match::{EventAt, MatchInput, RELEASE_PCRS, ReleaseCheck, ReleaseDifference};
 pub use replay::{PcrMismatch, compare, reset_value, reset_value_of};
 pub use rules::{Rule, Violation};
-pub use secure_boot::{KeyName, MeasuredAuthority, MeasuredKeys, SecureBootState};
+pub use secure_boot::{KeyName, MeasuredAuthority, MeasuredKeys, SecureBootState, secure_boot_quirks};
 pub use signature_list::{Signature, SignatureList, SignatureType};
 pub use uefi::{EFI_GLOBAL_VARIABLE, EFI_IMAGE_SECURITY_DATABASE, UefiVariable};
 pub use uefi_events::{FirmwareBlob, GptData, GptPartition, HandoffTables, ImageLoad, TaggedEvent};

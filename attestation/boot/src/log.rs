@@ -110,6 +110,15 @@ pub enum Quirk {
     /// algorithm: kernels before 5.8, and banks that the kernel can't compute. Such a bank is worth no
     /// more than SHA-1. Named by [`crate::BootLogs::compare`] and [`crate::ImaLog::matching_prefix`].
     ImaPaddedSha1,
+    /// Authorities of PCR 7 with up to six bytes after the structure: versions of shim count a compiler's
+    /// padding, and some measure all of it but the last byte. Named by [`crate::secure_boot_quirks`].
+    ShimAuthorityPadded {
+        /// How many authorities are.
+        events: usize,
+    },
+    /// The SecureBoot variable was measured without a value, which is read as off. Named by
+    /// [`crate::secure_boot_quirks`].
+    SecureBootEmpty,
 }
 
 /// A well-formed event log. Its digests are claims until [`crate::compare`] finds them quoted.
@@ -191,6 +200,8 @@ impl Quirk {
             Self::SeparatorPadded { .. } => "separator-padded",
             Self::ExitBootServicesMissing { .. } => "exit-boot-services-missing",
             Self::ImaPaddedSha1 => "ima-padded-sha1",
+            Self::ShimAuthorityPadded { .. } => "shim-authority-padded",
+            Self::SecureBootEmpty => "secure-boot-empty",
         }
     }
 

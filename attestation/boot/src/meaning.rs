@@ -31,7 +31,8 @@ pub fn secure_boot(log: &EventLog) -> Option<bool> {
     state
 }
 
-fn secure_boot_value(event: &Event) -> Option<Vec<u8>> {
+/// The value of an event's SecureBoot variable, whatever covers it.
+pub(crate) fn secure_boot_value(event: &Event) -> Option<Vec<u8>> {
     let variable = UefiVariable::parse(&event.data).ok()?;
     let wanted = variable.guid == EFI_GLOBAL_VARIABLE && variable.name == "SecureBoot";
     wanted.then_some(variable.value)

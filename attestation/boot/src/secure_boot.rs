@@ -1,9 +1,9 @@
 //! Secure Boot as PCR 7 tells it (PFP 1.06, section 3.3.4.8): state, keys, and who vouched.
 
 use crate::coverage::{coverage_in, sha256_of};
-use crate::meaning::{is_exact_separator, is_separator, secure_boot};
+use crate::meaning::{is_exact_separator, is_separator, secure_boot, secure_boot_value};
 use crate::{
-    Authority, BootError, Coverage, EFI_GLOBAL_VARIABLE, EFI_IMAGE_SECURITY_DATABASE, Event, EventLog,
+    Authority, BootError, Coverage, EFI_GLOBAL_VARIABLE, EFI_IMAGE_SECURITY_DATABASE, Event, EventLog, Quirk,
     SignatureList, UefiVariable,
 };
 
@@ -145,10 +145,7 @@ impl SecureBootState {
             return true;
         }
         let Ok(authority) = Authority::parse(&record.data) else { return false };
-        let known = authority.guid == EFI_IMAGE_SECURITY_DATABASE || authority.guid == crate::SHIM_LOCK;
-        let read =
-            covered == Coverage::Whole || (covered == Coverage::AllButLastByte && authority.extra_bytes > 0);
-        if !known || !read {
+        if !vouches(&authority, covered) {
             return false;
         }
         self.authorities.push(MeasuredAuthority { event, sha256, authority });
@@ -168,6 +165,27 @@ impl SecureBootState {
         let lists = SignatureList::parse_all(&variable.value);
         (lists.is_ok() || self.keys(name).is_none()).then_some((name, lists))
     }
+}
+
+/// Whether an authority is of a known kind and measured: to its last byte, or but for it where shim padded.
+fn vouches(authority: &Authority, covered: Coverage) -> bool {
+    let known = authority.guid == EFI_IMAGE_SECURITY_DATABASE || authority.guid == crate::SHIM_LOCK;
+    known
+        && (covered == Coverage::Whole || (covered == Coverage::AllButLastByte && authority.extra_bytes > 0))
+}
+
+/// Deviations that [`SecureBootState`] and [`secure_boot`] overlook in PCR 7, each once.
+#[must_use]
+pub fn secure_boot_quirks(log: &EventLog) -> Vec<Quirk> {
+    let banks = log.carried();
+    let (mut padded, mut empty) = (0, false);
+    for (_, event) in extended(log, SECURE_BOOT_PCR) {
+        empty |= secure_boot_value(event).is_some_and(|value| value.is_empty());
+        let authority = Authority::parse(&event.data).ok().filter(|authority| authority.extra_bytes > 0);
+        padded += usize::from(authority.is_some_and(|it| vouches(&it, coverage_in(event, &banks))));
+    }
+    let padded = (padded > 0).then_some(Quirk::ShimAuthorityPadded { events: padded });
+    padded.into_iter().chain(empty.then_some(Quirk::SecureBootEmpty)).collect()
 }
 
 fn extended(log: &EventLog, pcr: u32) -> impl Iterator<Item = (usize, &Event)> {
@@ -285,6 +303,33 @@ mod tests {
         writer.event(7, EV_EFI_VARIABLE_AUTHORITY, digest, &data).unwrap();
         let state = read(writer);
         assert_eq!((state.authorities.len(), state.other.len()), (1, 1));
+    }
+
+    #[test]
+    fn padding_and_an_empty_variable_are_read_under_a_name() {
+        assert_eq!(secure_boot_quirks(&EventLog::parse(&good().finish()).unwrap()), []);
+        let certificate = [&[0x30, 0x82, 1, 0][..], &[7; 256]].concat();
+        let plain = variable(crate::SHIM_LOCK, "Shim", &certificate);
+        let padded = [&plain[..], &[0xaf; 6]].concat();
+        let with = |measured: &[u8]| {
+            let mut writer = good();
+            let digest = crate::alg::sha256(measured);
+            writer.event(7, EV_EFI_VARIABLE_AUTHORITY, digest, &padded).unwrap();
+            let log = EventLog::parse(&writer.finish()).unwrap();
+            (SecureBootState::read(&log).authorities.len(), secure_boot_quirks(&log))
+        };
+        let quirk = vec![Quirk::ShimAuthorityPadded { events: 1 }];
+        assert_eq!(with(&padded), (2, quirk.clone()), "all of it is measured");
+        assert_eq!(with(&padded[..padded.len() - 1]), (2, quirk), "all but the last byte");
+        assert_eq!(with(&plain), (1, vec![]), "measured otherwise: no authority, and nothing overlooked");
+        let mut writer = LogWriter::new();
+        let empty = variable(EFI_GLOBAL_VARIABLE, "SecureBoot", &[]);
+        writer.measure(7, EV_EFI_VARIABLE_DRIVER_CONFIG, &empty).unwrap();
+        let log = EventLog::parse(&writer.finish()).unwrap();
+        assert_eq!(
+            (secure_boot(&log), secure_boot_quirks(&log)),
+            (Some(false), vec![Quirk::SecureBootEmpty])
+        );
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use assay_boot::{
     Event, EventData, EventLog, HashAlg, MAX_LOG_BYTES, Quirk, describe, event_type_name, scrtm_version,
-    secure_boot, virtualization_hints,
+    secure_boot, secure_boot_quirks, virtualization_hints,
 };
 use serde_json::{Map, Value, json};
 
@@ -60,7 +60,7 @@ fn log_json(log: &EventLog) -> Value {
         "hcrtm": log.hcrtm,
         "secure_boot": secure_boot(log),
         "crtm_version": scrtm_version(log).map(|version| version.text),
-        "quirks": log.quirks.iter().map(Quirk::name).collect::<Vec<_>>(),
+        "quirks": quirks(log).iter().map(Quirk::name).collect::<Vec<_>>(),
         "events": events.collect::<Vec<_>>(),
     });
     if let (tail @ 1.., Some(fields)) = (log.tail_bytes(), json.as_object_mut()) {
@@ -84,8 +84,8 @@ fn event_json(log: &EventLog, index: usize, event: &Event) -> Value {
 
 fn page(log: &EventLog) -> Page {
     let mut page = Page::new(format!("a firmware log, {}", log.format.name()));
-    for quirk in &log.quirks {
-        page.problem(quirk_text(quirk));
+    for quirk in quirks(log) {
+        page.problem(quirk_text(&quirk));
     }
     if log.extended().all(|event| event.pcr != 0) {
         page.problem("no event in PCR 0: nothing is said of the firmware");
@@ -137,6 +137,11 @@ fn events_table(log: &EventLog) -> Table {
     table
 }
 
+/// What was overlooked in the log's form, and in what PCR 7 says.
+fn quirks(log: &EventLog) -> Vec<Quirk> {
+    [&log.quirks[..], &secure_boot_quirks(log)].concat()
+}
+
 /// A quirk with its size, for people.
 fn quirk_text(quirk: &Quirk) -> String {
     let name = quirk.name();
@@ -150,7 +155,9 @@ fn quirk_text(quirk: &Quirk) -> String {
                 bank(*alg)
             )
         }
-        Quirk::SeparatorPadded { events } => format!("quirk {name}: {events} events"),
+        Quirk::SeparatorPadded { events } | Quirk::ShimAuthorityPadded { events } => {
+            format!("quirk {name}: {events} events")
+        }
         _ => format!("quirk {name}"),
     }
 }
