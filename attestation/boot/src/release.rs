@@ -129,10 +129,12 @@ pub struct Release {
     /// PCR 13: digests that events may have; none, unless the release ships extensions.
     #[n(10)]
     pub extensions: Vec<Digest>,
-    /// dm-verity root hash of the root file system.
+    /// dm-verity root hash of the root file system. Compared through `command_line`, which PCR 11 covers,
+    /// where that names it: see [`Release::names_root_hash`]. Elsewhere it is the signer's word alone.
     #[n(11)]
     pub root_hash: Digest,
-    /// Hash of the agent's binary.
+    /// Hash of the agent's binary. Nothing that is measured names it: what binds the binary to a boot is
+    /// the root hash of the file system that it lies in. It is for people who hold the binary.
     #[n(12)]
     pub agent: Digest,
     /// The image's `.cmdline` section, to the byte; absent where the signer does not say.
@@ -171,6 +173,16 @@ impl Release {
         let mut ours = settings.filter(|(key, _)| key.replace('-', "_") == "systemd.import_credentials");
         let last = ours.next_back();
         Some(last.is_some_and(|(_, value)| matches!(value, "no" | "0" | "false" | "off" | "n" | "f")))
+    }
+
+    /// Whether every `roothash=` of the command line is `root_hash` (systemd-veritysetup-generator); `None`
+    /// where there is none, or no command line.
+    #[must_use]
+    pub fn names_root_hash(&self) -> Option<bool> {
+        let line = self.command_line.as_deref()?.trim_end_matches('\0');
+        let hashes = line.split_ascii_whitespace().filter_map(|word| word.strip_prefix("roothash="));
+        let ours = |hash: &str| Digest::from_hex(&hash.to_ascii_lowercase()) == Some(self.root_hash);
+        hashes.map(ours).reduce(|all, one| all && one)
     }
 
     /// The digests that events of PCR 7 of one kind may have.
@@ -237,5 +249,21 @@ pub(crate) mod tests {
         assert_eq!(says(Some("systemd.import_credentials=no systemd.import_credentials=yes")), Some(false));
         assert_eq!(says(Some("systemd.import_credentials")), Some(false));
         assert_eq!(says(Some("xsystemd.import_credentials=no")), Some(false));
+    }
+
+    #[test]
+    fn the_command_line_names_the_root_hash() {
+        let hash = release().root_hash.to_string();
+        let other = "0a".repeat(32);
+        let says = |line: &str| Release { command_line: Some(line.into()), ..release() }.names_root_hash();
+        assert_eq!(Release { command_line: None, ..release() }.names_root_hash(), None);
+        assert_eq!((says("quiet"), says(&format!("xroothash={hash}"))), (None, None));
+        assert_eq!(says(&format!("quiet roothash={hash}\0")), Some(true));
+        assert_eq!(says(&format!("roothash={}", hash.to_ascii_uppercase())), Some(true));
+        for line in
+            [format!("roothash={other}"), format!("roothash={hash} roothash={other}"), "roothash=".into()]
+        {
+            assert_eq!(says(&line), Some(false), "{line}");
+        }
     }
 }

@@ -89,12 +89,15 @@ fn sign(args: &SignArgs) -> Result<(), Error> {
     let until = civil::format(release.expires_ms);
     let line = format!("signed {name} {version} (number {}), a reference until {until}", release.number);
     print(&line)?;
-    match release.refuses_credentials() {
-        Some(true) => Ok(()),
-        _ => print(
+    if release.refuses_credentials() != Some(true) {
+        print(
             "note: its command line does not say systemd.import_credentials=no, so no boot of it reaches P1",
-        ),
+        )?;
     }
+    if release.names_root_hash().is_none() {
+        print("note: its command line has no roothash=, so no boot of it proves root_hash")?;
+    }
+    Ok(())
 }
 
 fn corim(file: &Path, out: &Path) -> Result<(), Error> {
@@ -126,6 +129,7 @@ fn useless(release: &Release) -> Option<&'static str> {
         (release.expires_ms <= release.issued_ms, "expires: not after issued"),
         (release.minimum > release.number, "minimum: above number, so the release takes itself back"),
         (release.kernel_boot.is_empty(), "kernel_boot: no value of PCR 11, so no boot could match"),
+        (release.names_root_hash() == Some(false), "root_hash: command_line has another one in roothash="),
         (cbor::to_vec(release).len() > MAX_RELEASE_BYTES, "larger than a release may be"),
     ];
     faults.into_iter().find_map(|(is, fault)| is.then_some(fault))
@@ -218,6 +222,7 @@ mod tests {
     fn the_template_is_a_description() {
         let release = parse(TEMPLATE.as_bytes()).unwrap();
         assert_eq!((useless(&release), release.refuses_credentials()), (None, Some(true)));
+        assert_eq!(release.names_root_hash(), Some(true));
         assert_eq!(release.secure_boot.len(), 5);
         assert_eq!(release.kernel_boot.len(), 2);
         assert_eq!(civil::format(release.issued_ms), "2026-01-01T00:00:00Z");
@@ -241,6 +246,8 @@ mod tests {
             ("name = \"appliance\"", "name = \"\"", "name"),
             ("number = 1", "number = -1", "number"),
             ("root_hash", "surprise", "surprise"),
+            ("root_hash = \"88", "root_hash = \"99", "root_hash"),
+            ("roothash=88", "roothash=99", "root_hash"),
         ] {
             assert!(fault(from, to).contains(key), "{to}: {}", fault(from, to));
         }
