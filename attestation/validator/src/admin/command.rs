@@ -82,7 +82,7 @@ pub(crate) struct NodeArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ApproveCommand {
-    /// A node's firmware, by the value of PCR 0.
+    /// A node's firmware, by the PCR value that the finding `boot.firmware-changed` shows.
     Firmware(FirmwareArgs),
 }
 
@@ -90,7 +90,8 @@ pub(crate) enum ApproveCommand {
 pub(crate) struct FirmwareArgs {
     /// Node id in hex.
     node: String,
-    /// SHA-256 PCR 0 in hex.
+    /// The node's SHA-256 value of PCR 0, or of PCR 2, in hex.
+    #[arg(value_name = "VALUE")]
     pcr0: String,
     #[command(flatten)]
     at: Directory,

@@ -123,6 +123,7 @@ fn signed(
         page.fact("scheme", scheme(signature.scheme()));
     }
     match &fault {
+        None if signature.is_some() => page.fact("signature", "not checked: give --ak too"),
         None => page.fact("signature", "not checked: give --signature and --ak"),
         Some(None) => page.fact("signature", "holds under the key given"),
         Some(Some(fault)) => page.problem(format!("under the key given: {fault}")),

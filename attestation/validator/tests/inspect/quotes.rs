@@ -48,6 +48,10 @@ fn without_a_key_nothing_is_said_of_the_signature() {
         let file = files.put("quote", &bytes);
         assert_eq!(json("quote", &file)["holds"], Value::Null);
         assert!(page("quote", &file).contains("not checked: give --signature and --ak"));
+        let signature = files.put("signature", hex::decode(case["signature"].as_str().unwrap()).unwrap());
+        let output = inspect([Path::new("quote"), &file, Path::new("--signature"), &signature]);
+        let said = String::from_utf8(output.stdout).unwrap();
+        assert!(said.contains("not checked: give --ak too"), "{said}");
         let line = refused("quote", &files.put("cut", &bytes[..bytes.len() - 1]));
         assert!(line.contains("byte"), "{line}");
     }
