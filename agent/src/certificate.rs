@@ -6,6 +6,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::path::Path;
 
+use assay_wire::limits;
 use base64ct::{Base64Url, Base64UrlUnpadded, Encoding as _};
 use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject as _;
@@ -13,8 +14,8 @@ use serde::Deserialize;
 
 /// Most bytes of a file or an answer.
 pub const MAX_BYTES: usize = 64 << 10;
-/// Most certificates in one file.
-const MOST: usize = 8;
+/// Most certificates in one file: the key's own and what validators take of its issuers' fits.
+const MOST: usize = limits::CERTIFICATES;
 
 /// Reads the certificates of a file, in their order.
 ///
@@ -27,19 +28,33 @@ pub fn read(path: &Path) -> io::Result<Vec<Vec<u8>>> {
     if bytes.len() > MAX_BYTES {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, "longer than any certificate"));
     }
-    parse(&bytes).ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "neither DER nor PEM"))
+    parse(&bytes).map_err(|fault| io::Error::new(io::ErrorKind::InvalidData, fault))
 }
 
-/// The certificates in DER, one, or PEM, up to eight.
-#[must_use]
-pub fn parse(bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
-    if is_der(bytes) {
-        return Some(vec![bytes.to_vec()]);
+/// The certificates in DER, one, or PEM, up to eight; none longer than validators take.
+///
+/// # Errors
+/// What is wrong with the file, in words.
+pub fn parse(bytes: &[u8]) -> Result<Vec<Vec<u8>>, String> {
+    let all = match is_der(bytes) {
+        true => vec![bytes.to_vec()],
+        false => from_pem(bytes).ok_or("neither DER nor PEM")?,
+    };
+    match all.iter().map(Vec::len).max() {
+        None => Err("neither DER nor PEM".to_owned()),
+        _ if all.len() > MOST => Err(format!("more than {MOST} certificates")),
+        Some(len) if len > limits::CERTIFICATE => {
+            Err(format!("a certificate of {len} bytes; validators take {}", limits::CERTIFICATE))
+        }
+        _ => Ok(all),
     }
+}
+
+/// One more than allowed at most.
+fn from_pem(bytes: &[u8]) -> Option<Vec<Vec<u8>>> {
     let all: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(bytes).take(MOST + 1).collect();
     let all: Vec<Vec<u8>> = all.ok()?.into_iter().map(|one| one.as_ref().to_vec()).collect();
-    let good = (1..=MOST).contains(&all.len()) && all.iter().all(|one| is_der(one));
-    good.then_some(all)
+    all.iter().all(|one| is_der(one)).then_some(all)
 }
 
 /// The certificate in a maker's answer: DER, or JSON with DER in base64url under `certificate`.
@@ -73,13 +88,21 @@ mod tests {
 
     #[test]
     fn der_and_pem_are_read_and_nothing_else() {
-        assert_eq!(parse(&DER), Some(vec![DER.to_vec()]));
-        assert_eq!(parse(PEM.as_bytes()), Some(vec![DER.to_vec()]));
-        assert_eq!(parse(PEM.repeat(3).as_bytes()), Some(vec![DER.to_vec(); 3]));
+        assert_eq!(parse(&DER), Ok(vec![DER.to_vec()]));
+        assert_eq!(parse(PEM.as_bytes()), Ok(vec![DER.to_vec()]));
+        assert_eq!(parse(PEM.repeat(MOST).as_bytes()), Ok(vec![DER.to_vec(); MOST]));
         let other = PEM.replace("CERTIFICATE", "PUBLIC KEY");
-        for bad in ["", "nonsense", &PEM.repeat(9), &other, &PEM.replace("MIIA", "AAAA"), &PEM[..40]] {
-            assert_eq!(parse(bad.as_bytes()), None, "{bad}");
+        for bad in ["", "nonsense", &other, &PEM.replace("MIIA", "AAAA"), &PEM[..40]] {
+            assert_eq!(parse(bad.as_bytes()), Err("neither DER nor PEM".to_owned()), "{bad}");
         }
+    }
+
+    #[test]
+    fn what_validators_would_not_take_is_refused_by_its_reason() {
+        assert_eq!(parse(PEM.repeat(MOST + 1).as_bytes()), Err("more than 8 certificates".to_owned()));
+        let long = |len: usize| [&DER[..], &vec![0; len - DER.len()]].concat();
+        assert!(parse(&long(limits::CERTIFICATE)).is_ok());
+        assert!(parse(&long(limits::CERTIFICATE + 1)).unwrap_err().contains("8193 bytes"));
     }
 
     #[test]

@@ -12,6 +12,7 @@ use tss_esapi::{
 };
 
 use crate::{
+    chain::Pieces,
     ek_policy::{POLICY_A_SHA256, POLICY_B_SHA256, POLICY_B_SHA384},
     error::{TpmError, tss},
     key::wrong_value,
@@ -100,8 +101,8 @@ pub(crate) struct Endorsement {
     pub(crate) template: Public,
     /// Contents of the certificate indices, the canonical key's first.
     pub(crate) certificates: Vec<Vec<u8>>,
-    /// Contents of the certificate chain indices, in their order.
-    pub(crate) chain: Vec<Vec<u8>>,
+    /// The certificates in the certificate chain indices, in their order.
+    pub(crate) chain: Pieces,
 }
 
 /// Reads the certificates and decides which key is canonical.
@@ -138,11 +139,12 @@ fn read_defined(context: &mut Context, indices: &[u32], index: u32) -> Result<Op
     if indices.contains(&index) { nv::read(context, index) } else { Ok(None) }
 }
 
-fn chain(context: &mut Context, indices: &[u32]) -> Result<Vec<Vec<u8>>, TpmError> {
-    let mut chain = Vec::new();
+fn chain(context: &mut Context, indices: &[u32]) -> Result<Pieces, TpmError> {
+    let mut chain = Pieces::default();
     for index in indices.iter().filter(|index| CHAIN.contains(index)) {
-        chain.extend(nv::read(context, *index)?);
+        chain.take(*index, &nv::read(context, *index)?.unwrap_or_default());
     }
+    chain.end();
     Ok(chain)
 }
 

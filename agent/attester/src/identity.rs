@@ -30,8 +30,8 @@ pub struct Identity {
     /// Contents of the NV indices of endorsement certificates: DER, untrimmed, the canonical
     /// key's first. Empty if the TPM has none.
     pub ek_certificates: Vec<Vec<u8>>,
-    /// Contents of the NV indices `0x01C00100` to `0x01C001FF`: certificates of the CA that signed
-    /// the endorsement certificate, on TPMs that carry them. Untrimmed, one or more per entry.
+    /// What the NV indices `0x01C00100` to `0x01C001FF` hold: certificates of the CA that signed
+    /// the endorsement certificate, on TPMs that carry them. DER, one an entry.
     pub ek_chain: Vec<Vec<u8>>,
     /// TCG platform certificates of the machine, untrimmed; mostly none.
     pub platform_certificates: Vec<Vec<u8>>,
@@ -97,10 +97,10 @@ impl Tpm {
         Ok(Identity {
             ek_public,
             ek_certificates: endorsement.certificates,
-            ek_chain: endorsement.chain,
+            ek_chain: endorsement.chain.certificates,
             platform_certificates: machine.platform,
             device_certificates: machine.device,
-            skipped: machine.skipped,
+            skipped: [endorsement.chain.skipped, machine.skipped].concat(),
             ak_public,
             properties: self.properties()?,
         })

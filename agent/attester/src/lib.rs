@@ -24,6 +24,7 @@
 
 mod ak;
 mod backend;
+mod chain;
 mod ek;
 mod ek_policy;
 mod error;
@@ -39,6 +40,6 @@ mod tpm;
 pub use backend::Backend;
 pub use error::TpmError;
 pub use identity::{Identity, LockoutState, Properties, is_virtual_hint};
-pub use machine::SkippedIndex;
+pub use machine::{LONGEST_CERTIFICATE, MOST_CERTIFICATES, SkippedIndex};
 pub use sign::{Quoted, Signed};
 pub use tpm::Tpm;

@@ -18,10 +18,10 @@ const DEVICE: RangeInclusive<u32> = 0x01C9_0000..=0x01C9_00FF;
 /// Attestation 1.0, 7.3.2).
 const DEVICE_POLICIES: RangeInclusive<u32> = 0x01C9_0010..=0x01C9_001F;
 
-/// Most certificates of a kind that are taken.
-const MOST: usize = 8;
-/// Longest that is taken, in bytes. A platform certificate lists a machine's components.
-const LONGEST: usize = 16 << 10;
+/// Most certificates of a kind that are taken; validators take as many.
+pub const MOST_CERTIFICATES: usize = 8;
+/// Longest certificate that is taken, in bytes.
+pub const LONGEST_CERTIFICATE: usize = 8 << 10;
 
 /// A certificate index of the machine that was passed over.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -79,8 +79,12 @@ fn certificates(
 fn judged(contents: Option<Vec<u8>>, taken: usize) -> Result<Vec<u8>, String> {
     let contents = contents.ok_or("it was never written")?;
     match contents.as_slice() {
-        _ if taken >= MOST => Err(format!("there are more than {MOST} of its kind")),
-        bytes if bytes.len() > LONGEST => Err(format!("it has more than {LONGEST} bytes")),
+        _ if taken >= MOST_CERTIFICATES => {
+            Err(format!("there are more than {MOST_CERTIFICATES} of its kind"))
+        }
+        bytes if bytes.len() > LONGEST_CERTIFICATE => {
+            Err(format!("it has more than {LONGEST_CERTIFICATE} bytes"))
+        }
         // X.690, 8.9: a constructed SEQUENCE, long form; no certificate fits a short one.
         [0x30, 0x81..=0x83, ..] => Ok(contents),
         _ => Err("it holds no DER certificate".to_owned()),
@@ -102,9 +106,9 @@ mod tests {
     fn only_what_begins_as_a_certificate_is_taken() {
         let certificate = vec![0x30, 0x82, 1, 0, 2];
         assert_eq!(judged(Some(certificate.clone()), 0), Ok(certificate.clone()));
-        assert!(judged(Some(certificate.clone()), MOST - 1).is_ok());
-        assert!(judged(Some(certificate), MOST).unwrap_err().contains("more than 8"));
-        let long = [vec![0x30, 0x82], vec![0; LONGEST - 1]].concat();
+        assert!(judged(Some(certificate.clone()), MOST_CERTIFICATES - 1).is_ok());
+        assert!(judged(Some(certificate), MOST_CERTIFICATES).unwrap_err().contains("more than 8"));
+        let long = [vec![0x30, 0x82], vec![0; LONGEST_CERTIFICATE - 1]].concat();
         assert!(judged(Some(long), 0).unwrap_err().contains("bytes"));
         for odd in [&[][..], &[0x30], &[0x30, 0x05, 1, 1, 1, 1, 1], &[0xff; 40], &[0; 34]] {
             assert!(judged(Some(odd.to_vec()), 0).unwrap_err().contains("no DER"), "{odd:?}");

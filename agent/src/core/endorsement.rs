@@ -72,11 +72,10 @@ fn with(identity: &Identity, certificates: Vec<Vec<u8>>) -> Identity {
     if let Some(own) = all.next().filter(|own| !certified.ek_certificates.contains(own)) {
         certified.ek_certificates.insert(0, own);
     }
-    for issuer in all {
-        if !certified.ek_chain.contains(&issuer) {
-            certified.ek_chain.push(issuer);
-        }
-    }
+    let mut chain: Vec<_> = all.collect();
+    let more = certified.ek_chain.into_iter().filter(|one| !chain.contains(one)).collect::<Vec<_>>();
+    chain.extend(more);
+    certified.ek_chain = chain;
     certified
 }
 
@@ -149,8 +148,11 @@ fn amd(kind: &KeyKind) -> Vec<u8> {
 pub(super) fn give(node: &Node, file: &str) -> Answer {
     let refused = |text: &str| Answer::refused(CODE, text);
     let Ok(bytes) = hex::decode(file) else { return refused("not hexadecimal") };
-    if bytes.len() > certificate::MAX_BYTES || certificate::parse(&bytes).is_none() {
-        return refused("the file holds no certificate");
+    if bytes.len() > certificate::MAX_BYTES {
+        return refused("the file is longer than any certificate");
+    }
+    if let Err(fault) = certificate::parse(&bytes) {
+        return refused(&format!("the file cannot be used: {fault}"));
     }
     if node.config.tpm.ek_certificate.is_some() {
         return refused("the configuration names a file already: tpm.ek_certificate");
@@ -248,6 +250,8 @@ mod tests {
             (&once.ek_certificates, &once.ek_chain),
             (&vec![vec![9], vec![1]], &vec![vec![8], vec![7]])
         );
-        assert_eq!(with(&once, vec![vec![9], vec![8]]), once);
+        assert_eq!(with(&once, vec![vec![9], vec![8], vec![7]]), once);
+        // The owner's stand before the TPM's: there may not be room for all.
+        assert_eq!(with(&once, vec![vec![9], vec![6]]).ek_chain, [vec![6], vec![8], vec![7]]);
     }
 }

@@ -3,13 +3,14 @@
 use std::fs::File;
 use std::io::Read as _;
 
-use assay_attester::Identity;
+use assay_attester::{Identity, LONGEST_CERTIFICATE, MOST_CERTIFICATES};
+use assay_ledger::ByteVec;
 use assay_ledger::enrolment::{
     EnrolAnswer, EnrolChallenge, EnrolRequest, EnrolmentRecord, node_id, proof_input, quote_extra_data,
     transcript,
 };
 use assay_ledger::session::SESSION_PCRS;
-use assay_wire::{Digest, Domain, Envelope, Kind, Network, VerifyingKey, hash};
+use assay_wire::{Digest, Domain, Envelope, Kind, Network, VerifyingKey, hash, limits};
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 use zeroize::Zeroizing;
@@ -26,6 +27,10 @@ use super::tpm::{TpmFault, TpmHandle};
 const RENEW_MS: u64 = 60 * 60 * 1000;
 /// Longest file with an owner's transfer.
 const TRANSFER_BYTES: u64 = 4096;
+
+// What is read from the TPM is what validators take.
+const _: () =
+    assert!(MOST_CERTIFICATES == limits::CERTIFICATES && LONGEST_CERTIFICATE == limits::CERTIFICATE);
 
 /// An enrolment record that is ours and in force.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -85,17 +90,55 @@ pub(super) fn check(bytes: &[u8], key: &VerifyingKey, ours: &Ours<'_>) -> Result
 
 /// What this node says of itself; `keys` are the session's, Ed25519 and X25519.
 pub(super) fn request(node: &Node, identity: &Identity, keys: (VerifyingKey, Digest)) -> EnrolRequest {
-    let carried = |all: &[Vec<u8>]| all.iter().map(|one| one.clone().into()).collect();
     let (ek, ak) = (identity.ek_public.clone(), identity.ak_public.clone());
+    let mut room = limits::CERTIFICATES_TOTAL;
+    // The most important first.
+    let ek_certificates = carried(&identity.ek_certificates, &mut room);
+    let ek_chain = carried(&identity.ek_chain, &mut room);
+    let platform_certificates = carried(&identity.platform_certificates, &mut room);
+    let device_certificates = carried(&identity.device_certificates, &mut room);
+    let sent =
+        ek_certificates.len() + ek_chain.len() + platform_certificates.len() + device_certificates.len();
+    tell_of_left_out(node, certificates(identity).saturating_sub(sent));
     EnrolRequest {
-        ek_certificates: carried(&identity.ek_certificates),
-        ek_chain: carried(&identity.ek_chain),
-        platform_certificates: carried(&identity.platform_certificates),
-        device_certificates: carried(&identity.device_certificates),
+        ek_certificates,
+        ek_chain,
+        platform_certificates,
+        device_certificates,
         owner: node.config.node.owner,
         transfer: transfer(node).map(Into::into),
         ..EnrolRequest::new(ek, ak, keys.0, keys.1)
     }
+}
+
+/// As many certificates as validators take, and as find room: one more, and they refuse the request.
+fn carried(all: &[Vec<u8>], room: &mut usize) -> Vec<ByteVec> {
+    let fits = |one: &&Vec<u8>| match room.checked_sub(one.len()) {
+        Some(less) if one.len() <= limits::CERTIFICATE => {
+            *room = less;
+            true
+        }
+        _ => false,
+    };
+    all.iter().take(limits::CERTIFICATES).filter(fits).map(|one| one.clone().into()).collect()
+}
+
+fn certificates(identity: &Identity) -> usize {
+    let all = [&identity.ek_certificates, &identity.ek_chain];
+    let machine = [&identity.platform_certificates, &identity.device_certificates];
+    all.into_iter().chain(machine).map(Vec::len).sum()
+}
+
+fn tell_of_left_out(node: &Node, left_out: usize) {
+    const CODE: &str = "identity.certificates";
+    if left_out == 0 {
+        return node.clear(CODE);
+    }
+    let (most, total) = (limits::CERTIFICATES, limits::CERTIFICATES_TOTAL);
+    let text = format!(
+        "{left_out} certificates are not sent: validators take {most} of a kind, and {total} bytes of all kinds"
+    );
+    node.raise(CODE, Severity::Warning, text);
 }
 
 /// The earlier owner's word, when there is a file of it.
@@ -166,6 +209,17 @@ mod tests {
     use assay_wire::SigningKey;
 
     const NOW: u64 = 1_000_000_000;
+
+    #[test]
+    fn a_request_has_no_more_certificates_than_validators_take() {
+        let many: Vec<_> = (0..limits::CERTIFICATES + 5).map(|n| vec![u8::try_from(n).unwrap()]).collect();
+        assert_eq!(carried(&many, &mut 100).len(), limits::CERTIFICATES);
+        assert_eq!(carried(&many[..2], &mut 100), [ByteVec::from(vec![0]), ByteVec::from(vec![1])]);
+        let mut room = limits::CERTIFICATES_TOTAL;
+        let long = vec![vec![7; limits::CERTIFICATE]; limits::CERTIFICATES];
+        assert_eq!((carried(&long, &mut room).len(), room), (5, 0), "the rest has no room");
+        assert_eq!(carried(&[vec![7; limits::CERTIFICATE + 1]], &mut 100_000).len(), 0);
+    }
 
     fn identity() -> Identity {
         let properties = Properties {

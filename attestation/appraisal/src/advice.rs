@@ -36,8 +36,10 @@ fn step(id: &str) -> Option<&'static str> {
         "enrolment.firmware" => "update the TPM's firmware with its vendor's tool and restart the agent: its next session tells the version; a record's is that of enrolment day",
         "enrolment.certificate-chain" | "enrolment.certificate-vendor" => "the certificate claims an authority that did not sign it: look at where it came from",
         "enrolment.certificate-validity" => "the certificate is of the future: set the clocks right, or look at where it came from",
+        "enrolment.chain-form" => "nothing, if the EK certificate leads to an authority without it; else give the authorities' certificates with `--ek-cert FILE`",
+        "enrolment.quirk" => "get a certificate without it from the maker, or accept the deviation",
         "identity.vendor-root" => "enrol with the authorities' certificates (`ek_chain`), add the maker's to the trust file with `[[ca]]`, or pin node {node} by hand",
-        "identity.platform-certificate" | "identity.device-certificate" => "add the machine maker's authority to the trust file with `[[ca]]`, or ignore what the certificate says",
+        "identity.platform-certificate" | "identity.device-certificate" => "add the signer of the machine's maker to the trust file with `assay-validator trust add-platform-signer FILE --trust TRUST`, or ignore what the certificate says",
         "enrolment.certificates" | "enrolment.size" | "enrolment.ek" | "enrolment.form" => ANOTHER,
         "enrolment.ak" => "remove the agent's AK and enrol again: the AK must be a restricted signing key of the TPM",
         "enrolment.certificate-form" | "enrolment.certificate-version" | "enrolment.certificate-ca" | "enrolment.certificate-usage"

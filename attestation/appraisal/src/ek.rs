@@ -8,15 +8,13 @@ use assay_ledger::enrolment::{EnrolRequest, EnrolmentRecord, TpmClass};
 use assay_tpm::{Public, ek_template};
 use assay_wire::limits;
 use assay_x509::{
-    Certificate, Dates, EkCheck, PublicKey, TpmNames, VendorClass, chain, dates, judge_ek, strong, tpm_names,
+    Certificate, Dates, EkCheck, PublicKey, Quirks, TpmNames, VendorClass, chain, dates, judge_ek, strong,
+    tpm_names,
 };
 
 use crate::finding::{Check, Finding, Findings, Severity};
 use crate::machine;
 use crate::trust::Trust;
-
-/// The most EK certificates, and the most of any other kind, that a node may send.
-pub(crate) const MAX_CERTIFICATES: usize = 4;
 
 const PROFILE: &str = "TCG EK Credential Profile 2.5, 3.1";
 
@@ -24,14 +22,16 @@ const fn check(id: &'static str, spec: &'static str, checked: &'static str) -> C
     Check { id, spec, checked }
 }
 
-const COUNT: Check = check("enrolment.certificates", "DESIGN 4.1", "at most four certificates of each kind");
+const COUNT: Check = check("enrolment.certificates", "DESIGN 4.1", "at most eight certificates of each kind");
 const TEMPLATE: Check = check(
     "enrolment.ek-template",
     "TCG EK Credential Profile 2.5, B",
     "the EK follows template L-1, L-2, H-1, H-2 or H-3",
 );
-const FORM: Check =
-    check("enrolment.certificate-form", PROFILE, "every certificate of the EK's chain can be read");
+const FORM: Check = check("enrolment.certificate-form", PROFILE, "the EK certificate can be read");
+const CHAIN_FORM: Check =
+    check("enrolment.chain-form", "RFC 5280 4.1", "every certificate sent with the EK's can be read");
+const QUIRK: Check = check("enrolment.quirk", "RFC 5280 4.1", "a declared deviation of a certificate");
 const WEAK_KEY: Check =
     check("enrolment.weak-key", "NIST SP 800-131A; CVE-2017-15361", "the EK is a strong key");
 const CHAIN: Check =
@@ -61,8 +61,8 @@ const fn of(check: EkCheck) -> Check {
 /// Keys and certificates as a node sent them.
 #[derive(Clone, Copy)]
 pub(crate) struct Presented<'a> {
-    ek_certificates: &'a [ByteVec],
-    ek_chain: &'a [ByteVec],
+    pub(crate) ek_certificates: &'a [ByteVec],
+    pub(crate) ek_chain: &'a [ByteVec],
     pub(crate) platforms: &'a [ByteVec],
     pub(crate) devices: &'a [ByteVec],
 }
@@ -106,8 +106,8 @@ impl Examined {
 /// `None` when one is fatal: what could not be read is not followed, however much of it there is.
 pub(crate) fn examine(presented: &Presented<'_>, ek: &Public, findings: &mut Findings) -> Option<Examined> {
     let lists = [presented.ek_certificates, presented.ek_chain, presented.platforms, presented.devices];
-    if let Some(list) = lists.iter().find(|list| list.len() > MAX_CERTIFICATES) {
-        findings.fail(COUNT, Severity::Fatal, MAX_CERTIFICATES, list.len());
+    if let Some(list) = lists.iter().find(|list| list.len() > limits::CERTIFICATES) {
+        findings.fail(COUNT, Severity::Fatal, limits::CERTIFICATES, list.len());
         return None;
     }
     match ek_template(ek) {
@@ -119,11 +119,36 @@ pub(crate) fn examine(presented: &Presented<'_>, ek: &Public, findings: &mut Fin
         return (!findings.is_fatal()).then(Examined::default);
     };
     let certificate = findings.result(FORM, format!("{} bytes", first.len()), read(first))?;
+    quirks("EK certificate", &certificate.quirks, findings);
     for (kind, seen) in judge_ek(&certificate, ek) {
         result(of(kind), seen, findings);
     }
     let names = tpm_names(&certificate).unwrap_or_default();
     (!findings.is_fatal()).then_some(Examined { certificate: Some(certificate), names })
+}
+
+/// One finding for each deviation that was overlooked.
+pub(crate) fn quirks(of: &str, quirks: &Quirks, findings: &mut Findings) {
+    for quirk in quirks {
+        findings.push(QUIRK.finding(Severity::Info).saw(format!("{}: {of}", quirk.name())));
+    }
+}
+
+/// What can be read of the certificates above the EK's. One that can't is not followed, and no lie:
+/// a node could as well leave it out.
+fn readable(chain: &[ByteVec], findings: &mut Findings) -> Vec<Certificate> {
+    let (mut all, mut deviations) = (Vec::new(), Quirks::new());
+    for bytes in chain {
+        match read(bytes) {
+            Ok(certificate) => {
+                deviations.extend(&certificate.quirks);
+                all.push(certificate);
+            }
+            Err(seen) => findings.fail(CHAIN_FORM, Severity::Warning, "a certificate", seen),
+        }
+    }
+    quirks("authority", &deviations, findings);
+    all
 }
 
 fn read(bytes: &ByteVec) -> Result<Certificate, String> {
@@ -218,14 +243,7 @@ fn anchor<'a>(
         unknown(findings, "no EK certificate".to_owned());
         return None;
     };
-    let extra = presented.ek_chain.iter().map(read).collect::<Result<Vec<_>, _>>();
-    let extra = match extra {
-        Ok(extra) => extra,
-        Err(seen) => {
-            findings.push(Finding::fatal(FORM.id, FORM.spec, FORM.checked, seen));
-            return None;
-        }
-    };
+    let extra = readable(presented.ek_chain, findings);
     let found = match chain(certificate, &extra, &trust.store) {
         Ok(found) => found,
         Err(fault) if fault.is_unknown() => {
@@ -270,7 +288,6 @@ mod tests {
     use assay_x509::{Entry, Role, Store};
 
     use super::*;
-    use crate::trust::TrustedCa;
     use crate::world::{self, Draft, alt_name, ek_public, key, tpm_name};
 
     /// 2026-11-01, in ms.
@@ -282,7 +299,6 @@ mod tests {
         trust: Trust,
         firmware: u64,
         ek: Public,
-        platforms: Vec<Vec<u8>>,
     }
 
     fn root(class: VendorClass, vendor: Option<&str>) -> Entry {
@@ -298,23 +314,14 @@ mod tests {
         trust.store.add(root(VendorClass::Discrete, Some("id:49465800"))).unwrap();
         let middle = Draft { serial: vec![8], ..Draft::authority("middle", "root", &key(2)) };
         let chain = vec![middle.sign(&key(1))];
-        Case {
-            leaf: Draft::ek("middle", &key(3)),
-            chain,
-            trust,
-            firmware: 1,
-            ek: ek_public(&key(3)),
-            platforms: vec![],
-        }
+        Case { leaf: Draft::ek("middle", &key(3)), chain, trust, firmware: 1, ek: ek_public(&key(3)) }
     }
 
     /// What is judged, and the ids of all findings that aren't passes.
     fn judge(case: &Case) -> (Option<Judged>, Vec<(&'static str, Severity)>) {
         let bytes = |list: &[Vec<u8>]| list.iter().map(|der| ByteVec::from(der.clone())).collect::<Vec<_>>();
-        let (own, chain, platforms) =
-            (bytes(&[case.leaf.sign(&key(2))]), bytes(&case.chain), bytes(&case.platforms));
-        let presented =
-            Presented { ek_certificates: &own, ek_chain: &chain, platforms: &platforms, devices: &[] };
+        let (own, chain) = (bytes(&[case.leaf.sign(&key(2))]), bytes(&case.chain));
+        let presented = Presented { ek_certificates: &own, ek_chain: &chain, platforms: &[], devices: &[] };
         let mut findings = Findings::default();
         let judged = examine(&presented, &case.ek, &mut findings).map(|examined| {
             vouch(&presented, &examined, &ek_public(&key(4)), case.firmware, &case.trust, NOW, &mut findings)
@@ -372,8 +379,7 @@ mod tests {
         assert_eq!(fatal(&|c| c.leaf.not_before = "300101000000Z"), "enrolment.certificate-validity");
         let swapped = Draft::authority("middle", "root", &key(7)).sign(&key(1));
         assert_eq!(fatal(&|c| c.chain[0].clone_from(&swapped)), "enrolment.certificate-chain");
-        assert_eq!(fatal(&|c| c.chain[0].truncate(50)), "enrolment.certificate-form");
-        assert_eq!(fatal(&|c| c.chain = vec![vec![]; MAX_CERTIFICATES + 1]), "enrolment.certificates");
+        assert_eq!(fatal(&|c| c.chain = vec![vec![]; limits::CERTIFICATES + 1]), "enrolment.certificates");
         let free = |c: &mut Case| {
             let parts = c.ek.parts().clone();
             let attributes = parts.attributes.without(Attributes::FIXED_TPM);
@@ -386,7 +392,7 @@ mod tests {
     fn as_many_and_as_long_certificates_as_allowed_and_no_more() {
         let mut case = good();
         let middle = case.chain[0].clone();
-        case.chain.resize(MAX_CERTIFICATES, middle);
+        case.chain.resize(limits::CERTIFICATES, middle);
         assert!(judge(&case).0.is_some_and(|judged| judged.hardware));
         let too_long = |len: usize| format!("{len} bytes, at most {}", limits::CERTIFICATE);
         let refused = |len: usize| read(&ByteVec::from(vec![0; len])).unwrap_err();
@@ -394,6 +400,35 @@ mod tests {
         for len in [limits::CERTIFICATE + 1, limits::CERTIFICATE + 2] {
             assert_eq!(refused(len), too_long(len));
         }
+    }
+
+    #[test]
+    fn what_cannot_be_read_above_the_certificate_is_passed_over() {
+        let mut case = good();
+        case.chain.insert(0, vec![0xff; 40]);
+        let (judged, others) = judge(&case);
+        assert!(judged.unwrap().hardware, "the rest of the chain is followed");
+        assert_eq!(others, [("enrolment.chain-form", Severity::Warning)]);
+        case.chain.truncate(1);
+        let (judged, others) = judge(&case);
+        assert!(!judged.unwrap().hardware);
+        assert_eq!(others.len(), 2);
+        assert_eq!(others[1], ("identity.vendor-root", Severity::Info));
+    }
+
+    #[test]
+    fn each_deviation_leaves_a_finding() {
+        let mut case = good();
+        case.leaf.serial = vec![0, 9];
+        let padded = [&case.chain[0][..], &[0xff; 9]].concat();
+        case.chain = vec![padded.clone(), padded];
+        let (judged, others) = judge(&case);
+        assert!(judged.unwrap().hardware);
+        let info = ("enrolment.quirk", Severity::Info);
+        assert_eq!(others, [info, info], "one of the leaf, one of its authorities");
+        let mut findings = Findings::default();
+        quirks("EK certificate", &[assay_x509::Quirk::PaddedSerial].into(), &mut findings);
+        assert_eq!(findings.into_vec()[0].seen.as_deref(), Some("padded-serial: EK certificate"));
     }
 
     #[test]
@@ -462,27 +497,5 @@ mod tests {
             c.leaf.extensions[3] = alt_name(true, &tpm_name("id:00001014", "x"));
         };
         assert_eq!(class(&by_maker), both, "by the maker, whatever the authority is");
-    }
-
-    #[test]
-    fn a_platform_certificate_counts_when_signed_and_bound() {
-        let mut case = good();
-        let ek = Certificate::parse(&case.leaf.sign(&key(2))).unwrap();
-        case.platforms = vec![world::platform(&ek, 9)];
-        let (judged, others) = judge(&case);
-        assert_eq!(judged.unwrap().machine.platforms, Vec::<String>::new());
-        assert_eq!(
-            others,
-            [("identity.platform-certificate", Severity::Warning)],
-            "nobody pinned its signer"
-        );
-        let maker = Certificate::parse(&Draft::authority("maker", "maker", &key(9)).sign(&key(9))).unwrap();
-        case.trust.authorities =
-            vec![TrustedCa { name: "maker".into(), class: VendorClass::Discrete, certificate: maker }];
-        let (judged, others) = judge(&case);
-        assert_eq!((judged.unwrap().machine.platforms.len(), others.len()), (1, 0));
-        case.leaf.serial = vec![10];
-        let (judged, others) = judge(&case);
-        assert_eq!((judged.unwrap().machine.platforms.len(), others.len()), (0, 1), "another TPM's");
     }
 }

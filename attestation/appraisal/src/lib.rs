@@ -34,6 +34,7 @@ mod job;
 mod machine;
 mod measure;
 mod platform;
+mod platform_signer;
 mod policy;
 mod policy_cbor;
 mod policy_file;
@@ -61,6 +62,7 @@ pub use facts::{
 };
 pub use finding::{EventRef, Finding, Severity, Verdict};
 pub use firmware::firmware_changed;
+pub use platform_signer::PlatformSigner;
 pub use policy::{Policy, ReleaseRule};
 pub use releases::{RELEASE_NETWORK, ReleaseError, TrustedRelease};
 pub use revoked::{ListFault, RecordRef, newer, revocation};

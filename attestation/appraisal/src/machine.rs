@@ -1,27 +1,31 @@
-//! Platform and device certificates: which machine and device pinned authorities say a TPM is in.
+//! Platform and device certificates: which machine and device known signers say a TPM is in.
 //!
-//! They raise no axis. What is not signed by an authority of the trust file, or not bound to this
-//! TPM, is a warning and a fact of nobody's.
+//! They raise no axis. What is not signed by a platform signer of the trust file, or not bound to this
+//! TPM, is a warning and a fact of nobody's. Signers and authorities between may come in the same list:
+//! they are steps to one that the trust file names, and leave no finding of their own.
 
+use assay_ledger::ByteVec;
 use assay_tpm::Public;
 use assay_wire::limits;
 use assay_x509::{
-    Certificate, Dates, DeviceBinding, DeviceIdentity, PlatformCertificate, chain, dates, device_binding,
+    Certificate, Dates, DeviceBinding, DeviceIdentity, KeyUsage, MAX_CHECKS, PlatformCertificate, Quirks,
+    Store, chain_within, dates, device_binding,
 };
 
-use crate::ek::{Presented, seconds};
+use crate::ek::{Presented, quirks, seconds};
 use crate::finding::{Check, Findings, Severity};
+use crate::platform_signer::{PlatformSigner, authorities};
 use crate::trust::Trust;
 
 const PLATFORM: Check = Check {
     id: "identity.platform-certificate",
     spec: "TCG Platform Certificate Profile 1.1, 3",
-    checked: "a pinned authority says which machine the TPM is in",
+    checked: "a pinned signer says which machine the TPM is in",
 };
 const DEVICE: Check = Check {
     id: "identity.device-certificate",
     spec: "TCG TPM 2.0 Keys for Device Identity 1.0, 8",
-    checked: "a pinned authority says which device the TPM's keys are of",
+    checked: "a pinned signer says which device the TPM's keys are of",
 };
 
 /// What was signed and bound.
@@ -33,7 +37,7 @@ pub(crate) struct Named {
     pub(crate) devices: Vec<String>,
 }
 
-/// Reads both kinds; each certificate leaves one finding.
+/// Reads both kinds; each certificate that is no step leaves one finding.
 pub(crate) fn named(
     presented: &Presented<'_>,
     ek: Option<&Certificate>,
@@ -43,12 +47,26 @@ pub(crate) fn named(
     findings: &mut Findings,
 ) -> Named {
     let mut named = Named::default();
-    for bytes in presented.platforms {
-        note(PLATFORM, platform(bytes, ek, trust, now_ms), &mut named.platforms, findings);
+    if presented.platforms.is_empty() && presented.devices.is_empty() {
+        return named;
     }
-    for bytes in presented.devices {
-        note(DEVICE, device(bytes, ek, ak, trust, now_ms), &mut named.devices, findings);
+    let mut judge = Judge {
+        ek,
+        ak,
+        signers: &trust.platform_signers,
+        store: authorities(&trust.platform_signers),
+        now: seconds(now_ms),
+        left: MAX_CHECKS,
+        quirks: Quirks::new(),
+    };
+    for result in judge.platforms(presented.platforms) {
+        note(PLATFORM, result, &mut named.platforms, findings);
     }
+    quirks("platform certificate", &std::mem::take(&mut judge.quirks), findings);
+    for result in judge.devices(presented.devices) {
+        note(DEVICE, result, &mut named.devices, findings);
+    }
+    quirks("device certificate", &judge.quirks, findings);
     named
 }
 
@@ -62,57 +80,141 @@ fn note(check: Check, result: Result<String, String>, list: &mut Vec<String>, fi
     }
 }
 
-fn within_limit(bytes: &[u8]) -> Result<(), String> {
+fn within_limit(bytes: &[u8]) -> Result<&[u8], String> {
     match bytes.len() <= limits::CERTIFICATE {
-        true => Ok(()),
+        true => Ok(bytes),
         false => Err(format!("{} bytes", bytes.len())),
     }
 }
 
-fn platform(bytes: &[u8], ek: Option<&Certificate>, trust: &Trust, now_ms: u64) -> Result<String, String> {
-    within_limit(bytes)?;
-    let certificate = PlatformCertificate::from_nv(bytes).map_err(|e| e.to_string())?;
-    if !ek.is_some_and(|ek| certificate.is_about(ek)) {
-        return Err("it is about another TPM".to_owned());
-    }
-    if seconds(now_ms) < certificate.not_before {
-        return Err("it has not begun".to_owned());
-    }
-    // A TPM maker's authority says nothing of machines; only those that the trust file names do.
-    let signer = trust.authorities.iter().find(|ca| certificate.verify(&ca.certificate).is_ok());
-    let signer =
-        signer.ok_or_else(|| format!("nobody in the trust file signed it: {}", certificate.issuer))?;
-    let names = certificate.names;
-    Ok(format!("{} {} {}, by {}", names.manufacturer, names.model, names.serial, signer.name))
+struct Judge<'a> {
+    ek: Option<&'a Certificate>,
+    ak: &'a Public,
+    signers: &'a [PlatformSigner],
+    /// The signers that are authorities.
+    store: Store,
+    /// In seconds.
+    now: i64,
+    /// Signatures that may still be checked, for all certificates together.
+    left: usize,
+    /// What had to be overlooked in those of one kind.
+    quirks: Quirks,
 }
 
-fn device(
-    bytes: &[u8],
-    ek: Option<&Certificate>,
-    ak: &Public,
-    trust: &Trust,
-    now_ms: u64,
-) -> Result<String, String> {
-    within_limit(bytes)?;
-    let certificate = Certificate::from_nv(bytes).map_err(|e| e.to_string())?;
-    let identity = DeviceIdentity::of(&certificate).map_err(|e| e.to_string())?;
-    let bound = match device_binding(&certificate, &identity, ak, ek) {
-        DeviceBinding::AttestationKey => "for the AK",
-        DeviceBinding::EndorsementKey => "for the EK certificate",
-        DeviceBinding::None => return Err("nothing binds it to this TPM".to_owned()),
-    };
-    if let Some(oid) = certificate.extensions.unknown_critical() {
-        return Err(format!("unknown critical extension {oid}"));
+impl Judge<'_> {
+    fn platforms(&mut self, all: &[ByteVec]) -> Vec<Result<String, String>> {
+        let read = |bytes: &ByteVec| {
+            let bytes = within_limit(bytes)?;
+            PlatformCertificate::from_nv(bytes).map_err(|e| e.to_string())
+        };
+        let read: Vec<_> = all.iter().map(read).collect();
+        // A platform certificate in the form of a public-key certificate signs nothing.
+        let signed = |step: &Certificate| {
+            let issued =
+                |one: &PlatformCertificate| one.holder.is_some() && one.issuer.is_same_text(&step.subject);
+            step.is_ca() || read.iter().flatten().any(issued)
+        };
+        let step = |bytes: &ByteVec| Certificate::from_nv(within_limit(bytes).ok()?).ok().filter(signed);
+        let steps: Vec<Option<Certificate>> = all.iter().map(step).collect();
+        let leaves: Vec<_> = read.iter().zip(&steps).filter(|(_, step)| step.is_none()).collect();
+        let steps: Vec<Certificate> = steps.iter().flatten().cloned().collect();
+        leaves
+            .into_iter()
+            .map(|(one, _)| self.platform(one.as_ref().map_err(Clone::clone)?, &steps))
+            .collect()
     }
-    if dates(&certificate, seconds(now_ms)) != Dates::Valid {
-        return Err("it is not in force".to_owned());
+
+    fn platform(
+        &mut self,
+        certificate: &PlatformCertificate,
+        steps: &[Certificate],
+    ) -> Result<String, String> {
+        self.quirks.extend(&certificate.quirks);
+        if !self.ek.is_some_and(|ek| certificate.is_about(ek)) {
+            return Err("it is about another TPM".to_owned());
+        }
+        if let Some(oid) = certificate.unknown_critical {
+            return Err(format!("unknown critical extension {oid}"));
+        }
+        in_force(Dates::of(certificate.not_before, certificate.not_after, self.now))?;
+        let signer = self.signer(certificate, steps)?;
+        let names = &certificate.names;
+        Ok(format!("{} {} {}, by {signer}", names.manufacturer, names.model, names.serial))
     }
-    let found = chain(&certificate, &[], &trust.store).map_err(|e| e.to_string())?;
-    if found.anchor.vendor.is_some() {
-        return Err("a TPM maker's authority signed it".to_owned());
+
+    /// The name of the pinned signer that signed it, or that vouches for who did.
+    fn signer(&mut self, certificate: &PlatformCertificate, steps: &[Certificate]) -> Result<String, String> {
+        for signer in self.signers {
+            if self.signed(certificate, &signer.certificate)? {
+                return Ok(signer.name.clone());
+            }
+        }
+        for step in steps.iter().filter(|step| may_sign(step, certificate)) {
+            if self.signed(certificate, step)? {
+                return self.follow(step, steps);
+            }
+        }
+        Err(format!("no platform signer of the trust file signed it: {}", certificate.issuer))
     }
-    let serial = printable(&identity.hardware_serial);
-    Ok(format!("device {serial} {bound}, by {}", found.anchor.name))
+
+    fn signed(&mut self, certificate: &PlatformCertificate, signer: &Certificate) -> Result<bool, String> {
+        if !certificate.issuer.is_same_text(&signer.subject) {
+            return Ok(false);
+        }
+        self.left = self.left.checked_sub(1).ok_or("too many signatures")?;
+        Ok(certificate.verify(signer).is_ok())
+    }
+
+    fn follow(&mut self, certificate: &Certificate, steps: &[Certificate]) -> Result<String, String> {
+        let found = chain_within(certificate, steps, &self.store, &mut self.left);
+        found.map(|chain| chain.anchor.name.clone()).map_err(|e| e.to_string())
+    }
+
+    fn devices(&mut self, all: &[ByteVec]) -> Vec<Result<String, String>> {
+        let read = |bytes: &ByteVec| {
+            let bytes = within_limit(bytes)?;
+            Certificate::from_nv(bytes).map_err(|e| e.to_string())
+        };
+        let read: Vec<_> = all.iter().map(read).collect();
+        let steps: Vec<_> = read.iter().flatten().filter(|one| one.is_ca()).cloned().collect();
+        let leaves = read.into_iter().filter(|one| !one.as_ref().is_ok_and(Certificate::is_ca));
+        leaves.map(|one| self.device(&one?, &steps)).collect()
+    }
+
+    fn device(&mut self, certificate: &Certificate, steps: &[Certificate]) -> Result<String, String> {
+        self.quirks.extend(&certificate.quirks);
+        let identity = DeviceIdentity::of(certificate).map_err(|e| e.to_string())?;
+        let bound = match device_binding(certificate, &identity, self.ak, self.ek) {
+            DeviceBinding::AttestationKey => "for the AK",
+            DeviceBinding::EndorsementKey => "for the EK certificate",
+            DeviceBinding::None => return Err("nothing binds it to this TPM".to_owned()),
+        };
+        if let Some(oid) = certificate.extensions.unknown_critical() {
+            return Err(format!("unknown critical extension {oid}"));
+        }
+        in_force(dates(certificate, self.now))?;
+        let signer = self.follow(certificate, steps)?;
+        let serial = printable(&identity.hardware_serial);
+        Ok(format!("device {serial} {bound}, by {signer}"))
+    }
+}
+
+fn in_force(dates: Dates) -> Result<(), String> {
+    match dates {
+        Dates::Valid => Ok(()),
+        Dates::Future => Err("it has not begun".to_owned()),
+        Dates::Expired => Err("it is over".to_owned()),
+    }
+}
+
+/// Whether a certificate that the node sent may have signed a platform certificate (RFC 5755 4.5): its key
+/// signs, it is no authority's, nothing critical in it is unknown, and it was in force.
+fn may_sign(signer: &Certificate, certificate: &PlatformCertificate) -> bool {
+    let usage = signer.extensions.key_usage;
+    usage.is_none_or(|usage| usage.contains(KeyUsage::DIGITAL_SIGNATURE))
+        && !signer.is_ca()
+        && signer.extensions.unknown_critical().is_none()
+        && signer.is_valid_at(certificate.not_before)
 }
 
 /// As text where it is, else in hexadecimal.
@@ -122,3 +224,6 @@ fn printable(serial: &[u8]) -> String {
         _ => hex::encode(serial),
     }
 }
+
+#[cfg(test)]
+mod tests;

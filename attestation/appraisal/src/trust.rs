@@ -7,6 +7,7 @@ use assay_wire::{Digest, Network, VerifyingKey};
 use assay_x509::{Certificate, Entry, Role, Store, VendorClass, X509Error, der_to_pem};
 use serde::Deserialize;
 
+use crate::platform_signer::{self, PlatformSigner};
 use crate::releases::TrustedRelease;
 
 /// A trust or policy file that cannot be used.
@@ -110,6 +111,8 @@ pub struct Trust {
     pub vendors: Vendors,
     /// Authorities vouched for by hand.
     pub authorities: Vec<TrustedCa>,
+    /// Whose platform and device certificates count.
+    pub platform_signers: Vec<PlatformSigner>,
     /// Whose release manifests count.
     pub release_signers: Vec<ReleaseSigner>,
     /// All authorities that count, shipped, named and added.
@@ -137,6 +140,8 @@ struct TrustFile {
     vendors: Vendors,
     #[serde(default)]
     ca: Vec<CaSection>,
+    #[serde(default)]
+    platform_signer: Vec<platform_signer::Section>,
     #[serde(default)]
     release_signer: Vec<SignerSection>,
     #[serde(default)]
@@ -212,7 +217,7 @@ struct PinnedSection {
 
 const FILE: &str = "trust file";
 
-fn value(field: impl Into<String>, detail: &'static str) -> TrustError {
+pub(crate) fn value(field: impl Into<String>, detail: &'static str) -> TrustError {
     TrustError::Value { file: FILE, field: field.into(), detail }
 }
 
@@ -245,6 +250,7 @@ impl Trust {
             firmware_owners: file.network.firmware_owners,
             vendors: file.vendors,
             authorities,
+            platform_signers: platform_signer::read_all(&file.platform_signer)?,
             release_signers: release_signers(&file.release_signer)?,
             firmware: firmware(&file.firmware)?,
             releases: Vec::new(),
@@ -281,6 +287,7 @@ impl Trust {
             firmware_owners: default_firmware_owners(),
             vendors: Vendors::Builtin,
             authorities: Vec::new(),
+            platform_signers: Vec::new(),
             release_signers: Vec::new(),
             firmware: BTreeMap::new(),
             releases: Vec::new(),
@@ -344,6 +351,7 @@ impl Trust {
             text.push_str(&format!("\n# Vouched for by hand: identity I1.\n[[pinned]]\nnode = \"{node}\"\n"));
         }
         self.authorities.iter().for_each(|ca| text.push_str(&ca.to_toml()));
+        self.platform_signers.iter().for_each(|signer| text.push_str(&signer.to_toml()));
         for signer in &self.release_signers {
             let (name, key) = (quoted(&signer.name), hex::encode(signer.key.0));
             text.push_str(&format!("\n[[release_signer]]\nname = {name}\nkey = \"{key}\"\n"));
@@ -363,7 +371,7 @@ impl Trust {
 }
 
 /// A TOML string; Rust's escapes are others.
-fn quoted(text: &str) -> String {
+pub(crate) fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 
@@ -379,6 +387,10 @@ impl TrustedCa {
         let class = VendorClass::of(class);
         let class = class.ok_or_else(|| value("ca.class", "discrete, firmware or virtual"))?;
         let certificate = Certificate::from_file(file).map_err(ca)?;
+        if !certificate.is_ca() {
+            let signer = "not an authority's certificate; one that signs platform certificates goes under [[platform_signer]]";
+            return Err(value("ca.certificate", signer));
+        }
         Ok(Self { name: name.to_owned(), class, certificate })
     }
 

@@ -66,3 +66,36 @@ fn known_firmware_is_named_by_pcr_0() {
     assert_eq!(wrong(&pcr0[1..], "x").as_deref(), Some("firmware.pcr0"));
     assert_eq!(wrong(&pcr0, "").as_deref(), Some("firmware.name"));
 }
+
+/// Makers sign platform certificates with keys that are no authority's: each certificate among the data's
+/// platform certificates that is a signer's can be named as one, and only an authority as `[[ca]]`.
+#[test]
+fn real_signers_of_platform_certificates_can_be_named() {
+    use assay_appraisal::{PlatformSigner, TrustedCa};
+    use assay_x509::{Certificate, PlatformCertificate};
+    let data = std::env::var_os("ASSAY_DATA").map_or_else(
+        || std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared/data"),
+        std::path::PathBuf::from,
+    );
+    let Ok(files) = std::fs::read_dir(data.join("attestation/platform-certs")) else {
+        println!("SKIPPED: no data folder; set ASSAY_DATA");
+        return;
+    };
+    let all: Vec<_> = files.map(|file| std::fs::read(file.unwrap().path()).unwrap()).collect();
+    let signers: Vec<_> =
+        all.iter().filter_map(|bytes| Some((bytes, Certificate::from_file(bytes).ok()?))).collect();
+    for (bytes, certificate) in &signers {
+        let signer = PlatformSigner::read("maker", bytes).unwrap();
+        let trust = Trust::parse(&file("n", 0, &["o"], &signer.to_toml())).unwrap();
+        assert_eq!(trust.platform_signers, [signer]);
+        assert_eq!(trust.store.entries().len(), 0, "no anchor of EK certificates");
+        assert_eq!(TrustedCa::read("maker", "discrete", bytes).is_ok(), certificate.is_ca());
+    }
+    let platforms = all.iter().filter_map(|bytes| PlatformCertificate::from_nv(bytes).ok());
+    let signed = platforms.filter(|one| one.holder.is_some()).inspect(|one| {
+        assert_eq!(one.unknown_critical, None, "{}", one.issuer);
+    });
+    let by = |one: &PlatformCertificate| signers.iter().any(|(_, signer)| one.verify(signer).is_ok());
+    println!("{} signers, {} certificates by one of them", signers.len(), signed.filter(by).count());
+    assert!(!signers.is_empty());
+}

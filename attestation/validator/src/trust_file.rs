@@ -4,7 +4,7 @@ use std::fs;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use assay_appraisal::{Trust, TrustedCa};
+use assay_appraisal::{PlatformSigner, Trust, TrustedCa};
 use clap::{Args, Subcommand};
 
 use crate::error::{Error, read_file, read_text};
@@ -14,6 +14,8 @@ use crate::text::plain;
 pub(crate) enum Command {
     /// Pin an authority whose EK certificates count.
     AddCa(CaArgs),
+    /// Pin a signer of machines' certificates: its own certificate, or that of an authority above it.
+    AddPlatformSigner(SignerArgs),
 }
 
 #[derive(Debug, Args)]
@@ -31,17 +33,47 @@ pub(crate) struct CaArgs {
     trust: PathBuf,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct SignerArgs {
+    /// The certificate, DER or PEM.
+    certificate: PathBuf,
+    /// Its name, instead of the file's.
+    #[arg(long)]
+    name: Option<String>,
+    /// The trust file.
+    #[arg(long, value_name = "FILE")]
+    trust: PathBuf,
+}
+
 /// Runs one.
 pub(crate) fn run(command: &Command) -> Result<(), Error> {
-    let Command::AddCa(args) = command;
-    let stem = || args.certificate.file_stem().map(|stem| stem.to_string_lossy().into_owned());
-    let name = args.name.clone().or_else(stem).unwrap_or_default();
-    let ca = TrustedCa::read(&name, &args.class, &read_file(&args.certificate)?);
-    let ca = ca.map_err(|source| Error::Trust { path: args.certificate.clone(), source })?;
-    append(&args.trust, &ca.to_toml())?;
-    let (class, name, trust) = (ca.class.name(), plain(&name), args.trust.display());
-    let line =
-        format!("{trust} believes {name} on {class} TPMs\nNext: restart a validator that serves with it");
+    match command {
+        Command::AddCa(args) => {
+            let name = named(args.name.as_ref(), &args.certificate);
+            let ca = TrustedCa::read(&name, &args.class, &read_file(&args.certificate)?);
+            let ca = ca.map_err(|source| Error::Trust { path: args.certificate.clone(), source })?;
+            append(&args.trust, &ca.to_toml())?;
+            believed(&args.trust, &name, &format!("{} TPMs", ca.class.name()))
+        }
+        Command::AddPlatformSigner(args) => {
+            let name = named(args.name.as_ref(), &args.certificate);
+            let signer = PlatformSigner::read(&name, &read_file(&args.certificate)?);
+            let signer = signer.map_err(|source| Error::Trust { path: args.certificate.clone(), source })?;
+            append(&args.trust, &signer.to_toml())?;
+            believed(&args.trust, &name, "machines and devices")
+        }
+    }
+}
+
+/// The name that was given, else the file's.
+fn named(name: Option<&String>, file: &Path) -> String {
+    let stem = || file.file_stem().map(|stem| stem.to_string_lossy().into_owned());
+    name.cloned().or_else(stem).unwrap_or_default()
+}
+
+fn believed(trust: &Path, name: &str, on: &str) -> Result<(), Error> {
+    let (trust, name) = (trust.display(), plain(name));
+    let line = format!("{trust} believes {name} on {on}\nNext: restart a validator that serves with it");
     writeln!(io::stdout().lock(), "{line}").map_err(Error::Output)
 }
 

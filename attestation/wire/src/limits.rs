@@ -12,6 +12,12 @@ pub const IMA_LOG: usize = 3 << 20;
 pub const TPM_STRUCTURE: usize = 4 << 10;
 /// One certificate as read from the TPM's NV memory.
 pub const CERTIFICATE: usize = 8 << 10;
+/// Certificates of one kind that a node may send: the chain of an authority on the die fits.
+pub const CERTIFICATES: usize = 8;
+/// All certificates that a node sends together.
+pub const CERTIFICATES_TOTAL: usize = 40 << 10;
+/// An enrolment request: those, public areas and an owner's transfer.
+pub const ENROL_REQUEST: usize = 48 << 10;
 /// Nesting of arrays and maps.
 pub const DEPTH: usize = 12;
 /// Items in one message, keys and values counted: a decoded item may take many times its encoding.

@@ -10,8 +10,6 @@ use hyper::Method;
 
 use crate::engine::{Opening, Refused, Request};
 
-/// An enrolment request: public areas and certificates.
-const ENROL_BYTES: usize = 48 << 10;
 /// Anything that holds a few hashes or one attestation.
 const SMALL_BYTES: usize = 12 << 10;
 /// The array and byte-string headers around the envelopes of a delivery.
@@ -63,7 +61,7 @@ impl Route {
     pub(super) fn body_limit(self) -> usize {
         match self {
             Self::Beacon | Self::Revocations => 0,
-            Self::Enrol => ENROL_BYTES,
+            Self::Enrol => limits::ENROL_REQUEST,
             Self::Answer | Self::Challenge => SMALL_BYTES,
             Self::Session => limits::ENVELOPE,
             Self::Records => RECORDS_BODY,

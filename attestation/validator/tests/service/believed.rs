@@ -93,6 +93,23 @@ fn an_authority_is_pinned_once_and_a_broken_one_changes_nothing() {
 }
 
 #[test]
+fn a_signer_of_platform_certificates_is_pinned_though_it_is_no_authority() {
+    let dir = fresh_dir();
+    let trust = Home::new(dir.path().join("v")).trust();
+    let signer = write(dir.path().join("board maker.pem"), authority(false));
+    let add = |command: &str, more: &[&str]| {
+        run(&[&["trust", command, text(&signer), "--trust", text(&trust)][..], more].concat())
+    };
+    let as_ca = add("add-ca", &["--class", "discrete"]);
+    let said = String::from_utf8(as_ca.stderr).unwrap();
+    assert!(as_ca.status.code() == Some(2) && said.contains("[[platform_signer]]"), "{said}");
+    assert_eq!(add("add-platform-signer", &[]).status.code(), Some(0));
+    let read = trusted::trust(&trust).unwrap();
+    assert_eq!((read.platform_signers[0].name.as_str(), read.authorities.len()), ("board maker", 0));
+    assert_eq!(add("add-platform-signer", &[]).status.code(), Some(2), "twice");
+}
+
+#[test]
 fn a_release_is_signed_exported_and_signed_from_its_export() {
     let dir = fresh_dir();
     let (_, manifest) = released(dir.path(), &Home::new(dir.path().join("v")));

@@ -1,6 +1,6 @@
 //! EK certificates: of an authority made here, for the EK of a real software TPM, with one lie each.
 
-use assay_appraisal::{Finding, Policy, Severity};
+use assay_appraisal::{Finding, PlatformSigner, Policy, Severity};
 use assay_ledger::enrolment::{EnrolmentRecord, TpmClass};
 use assay_ledger::session::time_extra_data;
 use assay_tests::{Attester as _, Chip, Lab, Node, Paper, accepted, fatal, finding, refused};
@@ -115,6 +115,78 @@ fn a_software_tpm_under_a_pinned_authority_is_software_still() {
     scene.lab.trust.pinned_nodes.insert(scene.node.id);
     scene.lab.policy = Policy::builtin("open").unwrap();
     refused(scene.enrol(), "enrolment.identity");
+}
+
+/// An IDevID whose name is the SHA-256 of this EK certificate (TPM 2.0 Keys for Device Identity 1.0, 8).
+fn idevid(ek: &Certificate) -> Draft {
+    let value = seq(&[&oid("2.23.133.12.1"), &tlv(4, &ek.fingerprint().0)]);
+    let other = tlv(0xa0, &[oid("1.3.6.1.5.5.7.8.4"), tlv(0xa0, &value)].concat());
+    let names = world::extension(world::ALT_NAME, true, &seq(&[&other]));
+    let extensions = vec![world::basic(false, None), world::usage(0), names];
+    Draft { subject: world::common("unit"), extensions, ..Draft::ek("factory line", &key(21)) }
+}
+
+#[test]
+fn a_machines_maker_names_machine_and_device_of_a_tpm() {
+    const MAKER: u8 = 22;
+    const FACTORY: u8 = 23;
+    let Some(mut scene) = scene() else { return };
+    scene.show();
+    let ek = Certificate::parse(&scene.node.identity.ek_certificates[0]).unwrap();
+    let plain = vec![world::basic(false, None), world::usage(0)];
+    let maker = Draft { extensions: plain, ..Draft::authority("maker", "maker", &key(MAKER)) };
+    let factory = Draft::authority("factory", "factory", &key(FACTORY));
+    let line = Draft { serial: vec![8], ..Draft::authority("factory line", "factory", &key(24)) };
+    let mut record = scene.lab.record_of(&scene.node);
+    record.platform_certificates = vec![world::platform(&ek, MAKER).into()];
+    record.device_certificates = vec![idevid(&ek).sign(&key(24)).into(), line.sign(&key(FACTORY)).into()];
+    let severities = |scene: &Scene, record: &EnrolmentRecord| {
+        let appraisal = scene.lab.appraise(&scene.lab.sign_record(0, record));
+        accepted(&appraisal);
+        ["identity.platform-certificate", "identity.device-certificate"]
+            .map(|id| finding(&appraisal, id).severity)
+    };
+    assert_eq!(severities(&scene, &record), [Severity::Warning; 2], "nobody pinned the signers");
+    for (name, draft, signer) in [("maker", &maker, MAKER), ("factory", &factory, FACTORY)] {
+        let signer = PlatformSigner::read(name, &draft.sign(&key(signer))).unwrap();
+        scene.lab.trust.platform_signers.push(signer);
+    }
+    assert_eq!(severities(&scene, &record), [Severity::Pass; 2]);
+    // They vouch for no TPM.
+    let appraisal = scene.lab.appraise(&scene.lab.sign_record(0, &record));
+    assert_eq!(appraisal.axes.identity, 0);
+    // The same files beside another TPM's certificate.
+    scene.leaf.serial = vec![10];
+    scene.show();
+    let stolen = scene.lab.record_of(&scene.node);
+    let stolen = EnrolmentRecord {
+        platform_certificates: record.platform_certificates,
+        device_certificates: record.device_certificates,
+        ..stolen
+    };
+    assert_eq!(severities(&scene, &stolen), [Severity::Warning; 2]);
+}
+
+#[test]
+fn what_a_node_carries_beside_its_certificate_does_not_keep_it_out() {
+    let Some(mut scene) = scene() else { return };
+    scene.show();
+    let mut request = scene.lab.request(&scene.node);
+    let middle = scene.middle.sign(&key(ROOT));
+    // As an agent sends them: eight of a kind, one of them unreadable, and with deviations by name.
+    let padded = [&middle[..], &[0xff; 40]].concat();
+    request.ek_chain = vec![vec![0x30, 0x82, 1, 0].into(); 7];
+    request.ek_chain.push(padded.into());
+    request.platform_certificates = vec![vec![0x30, 0].into(); 8];
+    request.device_certificates = vec![middle.into(); 8];
+    let (challenge, secret) = scene.lab.challenge(&request).unwrap();
+    let answer = assay_tests::answer(&mut scene.node, &request, &challenge).unwrap();
+    let record = scene.lab.check_answer(&request, &challenge, &secret, &answer).unwrap();
+    let appraisal = scene.lab.appraise(&scene.lab.sign_record(0, &record));
+    accepted(&appraisal);
+    assert_eq!(finding(&appraisal, "identity.vendor-root").severity, Severity::Pass);
+    assert_eq!(finding(&appraisal, "enrolment.chain-form").severity, Severity::Warning);
+    assert_eq!(finding(&appraisal, "enrolment.quirk").seen.as_deref(), Some("nv-padding: authority"));
 }
 
 #[test]

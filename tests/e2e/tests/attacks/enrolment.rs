@@ -141,7 +141,7 @@ fn keys_that_are_no_ek_and_no_ak_are_refused_before_any_challenge() {
     };
     with("enrolment.ak", &|r| r.ak_public = changed(&r.ak_public, unrestricted));
     with("enrolment.ak", &|r| r.ak_public = r.ek_public.clone());
-    with("enrolment.certificates", &|r| r.ek_certificates = vec![vec![0x30, 0].into(); 5]);
+    with("enrolment.certificates", &|r| r.ek_certificates = vec![vec![0x30, 0].into(); 9]);
     with("enrolment.certificate-form", &|r| r.ek_certificates[0] = vec![0; 9_000].into());
     with("enrolment.certificate-form", &|r| r.ek_certificates[0].truncate(40));
     assert!(lab.challenge(&good).is_ok());
