@@ -14,23 +14,10 @@
 use assay_ledger::enrolment::{EnrolRequest, EnrolmentRecord};
 use assay_tpm::{Curve, KeyKind, Public};
 use assay_wire::{Digest, Envelope, Kind};
-use x509_cert::Certificate;
-use x509_cert::der::asn1::{AnyRef, ObjectIdentifier, UintRef};
-use x509_cert::der::{Decode as _, Encode as _};
+use assay_x509::{Certificate, EcCurve, PublicKey};
 
 use super::Refused;
 use crate::store::{KeyHolder, Role, Store, StoreError};
-
-/// id-ecPublicKey (RFC 5480 2.1.1).
-const EC: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.2.1");
-/// secp256r1 (RFC 5480 2.1.1.1).
-const P256: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.10045.3.1.7");
-/// secp384r1.
-const P384: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.3.132.0.34");
-/// id-RSAES-OAEP (RFC 4055 4.1), under which older EK certificates have their key.
-const RSA_OAEP: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.7");
-/// rsaEncryption (RFC 8017 A.1).
-const RSA: ObjectIdentifier = ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
 /// Which of a TPM's EKs names the node: the first of these that has a certificate (DESIGN 4.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -72,51 +59,24 @@ impl TpmKey {
         }
     }
 
-    /// The subject's key in a certificate as it lies in NV memory: header and padding may surround it.
+    /// The subject's key in a certificate as it lies in NV memory, read as an appraisal reads it.
     fn of_certificate(nv: &[u8]) -> Option<Self> {
-        let certificate = Certificate::from_der(der(nv)?).ok()?;
-        let info = certificate.tbs_certificate.subject_public_key_info;
-        let key = info.subject_public_key.raw_bytes();
-        match info.algorithm.oid {
-            RSA | RSA_OAEP => rsa_key(key),
-            EC => {
-                let curve = info.algorithm.parameters?.to_der().ok()?;
-                let rank = match ObjectIdentifier::from_der(&curve).ok()? {
-                    P256 => Rank::P256,
-                    P384 => Rank::P384,
-                    _ => return None,
+        match Certificate::from_nv(nv).ok()?.key {
+            PublicKey::Rsa { modulus, exponent } => Some(Self::rsa(&modulus, &exponent)),
+            PublicKey::Ec { curve, point } => {
+                let rank = match curve {
+                    EcCurve::P256 => Rank::P256,
+                    EcCurve::P384 => Rank::P384,
+                    EcCurve::P521 => return None,
                 };
                 // An uncompressed point (SEC 1 2.3.3).
-                let (4, point) = key.split_first()? else { return None };
+                let (4, point) = point.split_first()? else { return None };
                 let (x, y) = point.split_at_checked(point.len() / 2)?;
                 Self::ecc(rank, x, y)
             }
-            _ => None,
+            PublicKey::Other(_) => None,
         }
     }
-}
-
-/// RSAPublicKey ::= SEQUENCE { modulus, publicExponent } (RFC 8017 A.1.1).
-fn rsa_key(der: &[u8]) -> Option<TpmKey> {
-    let sequence = AnyRef::from_der(der).ok()?;
-    let (n, e) = sequence.sequence(|reader| Ok((UintRef::decode(reader)?, UintRef::decode(reader)?))).ok()?;
-    Some(TpmKey::rsa(n.as_bytes(), e.as_bytes()))
-}
-
-/// The DER sequence at the start of `nv`, behind the header of the TCG's older NV layout
-/// (TCG PC Client 1.21, 7.4.5: TCG_PCCLIENT_STORED_CERT) where there is one.
-fn der(nv: &[u8]) -> Option<&[u8]> {
-    let nv = match nv {
-        [0x10, 0x01, 0x00, _, _, rest @ ..] => rest.strip_prefix(&[0x10, 0x02]).unwrap_or(rest),
-        plain => plain,
-    };
-    let length = match nv {
-        [0x30, 0x82, a, b, ..] => 4 + usize::from(u16::from_be_bytes([*a, *b])),
-        [0x30, 0x81, a, ..] => 3 + usize::from(*a),
-        [0x30, a @ 0..=0x7f, ..] => 2 + usize::from(*a),
-        _ => return None,
-    };
-    nv.get(..length)
 }
 
 fn strip(bytes: &[u8]) -> &[u8] {
@@ -254,6 +214,30 @@ mod tests {
         assert!(Rank::P256 < Rank::P384 && Rank::P384 < Rank::Rsa2048 && Rank::Rsa2048 < Rank::Other);
         assert_eq!(TpmKey::rsa(&[0x80; 256], &[3]).rank, Rank::Rsa2048);
         assert_eq!(TpmKey::rsa(&[0x80; 384], &[3]).rank, Rank::Other);
+    }
+
+    /// What an appraisal overlooks in a certificate, with a finding, is overlooked here.
+    #[test]
+    fn a_certificate_that_an_appraisal_reads_has_its_key() {
+        use crate::engine::tests::responder::{Draft, extension, key, seq, tlv};
+        let draft = Draft::ek("maker", &key(3));
+        let plain = TpmKey::of_certificate(&draft.sign(&key(1)));
+        assert!(plain.is_some());
+        let loose = extension("2.5.29.15", true, &tlv(3, &[3, 8]));
+        let loose = loose.iter().map(|byte| if *byte == 0xff { 1 } else { *byte }).collect();
+        let explicit = extension("2.5.29.19", true, &seq(&[&tlv(1, &[0])]));
+        for (quirk, odd) in [
+            ("padded-serial", Draft { serial: vec![0, 9], ..draft.clone() }),
+            ("long-serial", Draft { serial: vec![9; 30], ..draft.clone() }),
+            ("non-positive-serial", Draft { serial: vec![0x89], ..draft.clone() }),
+            ("loose-boolean", draft.clone().with(1, loose)),
+            ("explicit-default", draft.clone().with(0, explicit)),
+        ] {
+            let der = odd.sign(&key(1));
+            let quirks = Certificate::from_nv(&der).unwrap().quirks;
+            assert!(quirks.iter().any(|seen| seen.name() == quirk), "{quirk}: {quirks:?}");
+            assert_eq!(TpmKey::of_certificate(&der), plain, "{quirk}");
+        }
     }
 
     /// Real certificates as they lie in NV memory have a key each; cut short they have none.

@@ -18,7 +18,7 @@ use super::*;
 #[path = "../../../gpu/tests/world/mod.rs"]
 mod maker;
 #[path = "../../../x509/tests/world/mod.rs"]
-mod responder;
+pub(super) mod responder;
 
 use crate::beacon::OsBeacons;
 use crate::config::Home;
