@@ -187,12 +187,14 @@ fn a_low_range_p256_certificate_comes_before_all_others() {
     // Larger than one NV read of swtpm's, and not DER: contents are the verifier's business.
     let certificate: Vec<u8> = (0..1500u16).map(|n| n.to_be_bytes()[1]).collect();
     provision(&swtpm, "0x01C0000A", &certificate);
-    provision(&swtpm, "0x01C00100", b"chain");
+    // Two of them, end to end.
+    let chain = [[0x30, 0x81, 2, 5, 0], [0x30, 0x81, 2, 5, 0]];
+    provision(&swtpm, "0x01C00100", chain.as_flattened());
     let identity = swtpm.open().identity().unwrap();
     assert!(identity.ek_public.starts_with(&ECC_SHA256));
     assert_eq!(identity.ek_certificates.len(), 3);
     assert_eq!(identity.ek_certificates[0], certificate);
-    assert_eq!(identity.ek_chain, [b"chain"]);
+    assert_eq!(identity.ek_chain, chain);
 }
 
 #[test]
