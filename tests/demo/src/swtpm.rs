@@ -305,10 +305,13 @@ mod tests {
 
     #[test]
     fn a_free_pair_of_ports_is_free() {
-        let port = free_ports().unwrap();
-        for port in [port, port + 1] {
-            TcpListener::bind((Ipv4Addr::LOCALHOST, port)).unwrap();
-        }
+        let binds = |port| TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok();
+        // Somebody else may take one in between, but not time after time.
+        let found = (0..16).any(|_| {
+            let port = free_ports().unwrap();
+            binds(port) && binds(port + 1)
+        });
+        assert!(found);
     }
 
     #[test]
