@@ -82,10 +82,10 @@ fn no_running_job_is_without_its_image_fetcher() {
 
 /// System calls that the jailer makes through safe wrappers; `sys.rs` names those that it makes itself.
 const JAILER_CALLS: &str = "capget capset chdir chmod clock_gettime close dup2 execve exit_group fchdir fchown \
-    fchownat fcntl fork fsconfig fsmount fsopen fstat ftruncate getegid geteuid getppid getrusage ioctl lseek \
+    fchownat fcntl fork fsconfig fsmount fsopen fstat ftruncate getegid geteuid getppid getrusage lseek \
     mkdirat mount move_mount newfstatat openat openat2 open_tree pidfd_send_signal pipe2 pivot_root poll prctl \
-    prlimit64 pwrite64 read recvfrom recvmsg rt_sigaction rt_sigprocmask sendmsg setgroups sethostname \
-    setresgid setresuid setsid socket socketpair symlinkat umask umount2 unshare wait4 write";
+    prlimit64 pwrite64 read recvfrom recvmsg rt_sigaction rt_sigprocmask sendmsg sendto setgroups sethostname \
+    setns setresgid setresuid setsid socket socketpair symlinkat umask umount2 unshare wait4 write";
 
 /// A group of system calls with those that it holds, as systemd has it; nothing where systemd is not there.
 fn group(name: &str) -> Option<BTreeSet<String>> {

@@ -12,10 +12,10 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use libc::sock_filter;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::Errno;
-use rustix::net::{AddressFamily, SocketFlags, SocketType, socket_with};
 use rustix::process::{Pid, WaitOptions};
 use rustix::thread::UnshareFlags;
 
+use assay_jailer::loopback;
 use assay_jailer::plan::Plan;
 use assay_jailer::report::{Refusal, Stage};
 use assay_jailer::wall::Wall;
@@ -30,19 +30,22 @@ pub(crate) struct Inheritance {
     pub(crate) stdout: OwnedFd,
     /// Write end for standard error.
     pub(crate) stderr: OwnedFd,
+    /// Whether this process was born in the job's network namespace.
+    pub(crate) has_network: bool,
 }
 
 /// Runs the job's first process to its end.
 pub(crate) fn run(plan: &Plan, filter: &[sock_filter], inheritance: Inheritance) -> ! {
-    let Inheritance { status, stdout, stderr } = inheritance;
+    let Inheritance { status, stdout, stderr, has_network } = inheritance;
     // The outer process's descriptors are not this process's to hold, least of
     // all its end of the status socket, whose closing says that it is gone.
     let close = plan.keeps(Wall::CloseDescriptors);
     if close && sys::close_all_but(&[status.as_fd(), stdout.as_fd(), stderr.as_fd()]).is_err() {
         sys::exit_now(1);
     }
-    let started =
-        confine(plan, filter, status.as_fd(), stdout, stderr).and_then(|()| start(plan, status.as_fd()));
+    let started = leave_namespaces(plan, has_network)
+        .and_then(|()| confine(plan, filter, status.as_fd(), stdout, stderr))
+        .and_then(|()| start(plan, status.as_fd()));
     match started {
         Ok(job) => reap_until(job, status.as_fd()),
         Err(refusal) => wire::send_refusal(status.as_fd(), &refusal),
@@ -50,7 +53,7 @@ pub(crate) fn run(plan: &Plan, filter: &[sock_filter], inheritance: Inheritance)
     sys::exit_now(0)
 }
 
-/// Everything between birth and the job's program.
+/// Everything between the namespaces and the job's program.
 fn confine(
     plan: &Plan,
     filter: &[sock_filter],
@@ -58,9 +61,6 @@ fn confine(
     stdout: OwnedFd,
     stderr: OwnedFd,
 ) -> Result<(), Refusal> {
-    // Needs no mapped id; the outer process maps them meanwhile.
-    leave_namespaces(plan)?;
-    name_and_network(plan)?;
     // Until the outer process has written the id maps, nothing else may happen.
     let (go, mounts) = wire::receive(status).map_err(|e| Refusal::new(Stage::Ids, "wait for id maps", e))?;
     if go.is_empty() {
@@ -96,30 +96,27 @@ fn confine(
 }
 
 /// Leaves the namespaces that one is not only born into. The cgroup namespace's root is the cgroup that
-/// this process was born into.
-fn leave_namespaces(plan: &Plan) -> Result<(), Refusal> {
+/// this process was born into. Needs no mapped id; the outer process maps them meanwhile.
+fn leave_namespaces(plan: &Plan, has_network: bool) -> Result<(), Refusal> {
+    let makes_network = plan.keeps(Wall::NetworkNamespace) && !has_network;
     let optional = [
-        (Wall::NetworkNamespace, UnshareFlags::NEWNET),
-        (Wall::IpcNamespace, UnshareFlags::NEWIPC),
-        (Wall::UtsNamespace, UnshareFlags::NEWUTS),
-        (Wall::CgroupNamespace, UnshareFlags::NEWCGROUP),
+        (makes_network, UnshareFlags::NEWNET),
+        (plan.keeps(Wall::IpcNamespace), UnshareFlags::NEWIPC),
+        (plan.keeps(Wall::UtsNamespace), UnshareFlags::NEWUTS),
+        (plan.keeps(Wall::CgroupNamespace), UnshareFlags::NEWCGROUP),
     ];
-    let kept = optional.into_iter().filter(|(wall, _)| plan.keeps(*wall));
+    let kept = optional.into_iter().filter(|(is_kept, _)| *is_kept);
     let flags = kept.fold(UnshareFlags::NEWNS, |flags, (_, flag)| flags | flag);
-    sys::unshare(flags).map_err(|e| Refusal::new(Stage::Clone, "unshare namespaces", e))
-}
-
-fn name_and_network(plan: &Plan) -> Result<(), Refusal> {
-    // Without a namespace of its own, a name or an interface would be the host's.
-    if !(plan.keeps(Wall::UtsNamespace) && plan.keeps(Wall::NetworkNamespace)) {
-        return Ok(());
+    sys::unshare(flags).map_err(|e| Refusal::new(Stage::Clone, "unshare namespaces", e))?;
+    // Without a namespace of its own, the name would be the host's.
+    if plan.keeps(Wall::UtsNamespace) {
+        rustix::system::sethostname(plan.hostname.as_bytes())
+            .map_err(|e| Refusal::new(Stage::Network, "host name", e))?;
     }
-    rustix::system::sethostname(plan.hostname.as_bytes())
-        .map_err(|e| Refusal::new(Stage::Network, "host name", e))?;
-    // Interface flags are set through any socket, and the supervisor may have lost the internet families.
-    let socket = socket_with(AddressFamily::UNIX, SocketType::DGRAM, SocketFlags::CLOEXEC, None)
-        .map_err(|e| Refusal::new(Stage::Network, "socket", e))?;
-    sys::loopback_up(socket.as_fd()).map_err(|e| Refusal::new(Stage::Network, "loopback", e))
+    match makes_network {
+        true => loopback::raise().map_err(|e| Refusal::new(Stage::Network, "loopback", e)),
+        false => Ok(()),
+    }
 }
 
 fn install_stdio(stdout: OwnedFd, stderr: OwnedFd) -> Result<(), Refusal> {

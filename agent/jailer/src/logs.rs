@@ -1,14 +1,16 @@
 //! The job's standard output and error: pipes read here, kept in rings.
 
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::fs::OpenOptions;
+use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
 use assay_jailer::ring::{CHUNK, Writer};
+use rustix::buffer::spare_capacity;
 use rustix::fs::{Gid, OFlags, Uid, fchown, fcntl_setfl};
+use rustix::io::Errno;
 use rustix::pipe::{PipeFlags, pipe_with};
 
 /// Pause after each chunk that overwrites an older one: a job that floods its
@@ -30,7 +32,7 @@ pub(crate) fn pipe(owner: Option<(Uid, Gid)>) -> io::Result<(OwnedFd, OwnedFd)> 
 /// One of the two streams.
 pub(crate) struct Log {
     /// Read end; `None` once every writer is gone.
-    pipe: Option<File>,
+    pipe: Option<OwnedFd>,
     ring: Writer,
 }
 
@@ -41,7 +43,7 @@ impl Log {
         let flags = i32::try_from(flags).map_err(io::Error::other)?;
         let file =
             OpenOptions::new().write(true).create_new(true).mode(0o600).custom_flags(flags).open(path)?;
-        Ok(Self { pipe: Some(File::from(pipe)), ring: Writer::create(file, capacity)? })
+        Ok(Self { pipe: Some(pipe), ring: Writer::create(file, capacity)? })
     }
 
     /// The pipe, while it has writers.
@@ -56,19 +58,18 @@ impl Log {
 
     /// Reads once what the pipe holds, if anything; the end of the pipe ends the log.
     pub(crate) fn pump(&mut self) -> io::Result<()> {
-        let Some(pipe) = &mut self.pipe else { return Ok(()) };
-        let mut chunk = [0; CHUNK];
-        let got = match pipe.read(&mut chunk) {
-            Err(e) if matches!(e.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                return Ok(());
-            }
+        let Some(pipe) = &self.pipe else { return Ok(()) };
+        // Not cleared: most jobs say less than a page, and pages that are not touched cost nothing.
+        let mut chunk = Vec::with_capacity(CHUNK);
+        match rustix::io::read(pipe, spare_capacity(&mut chunk)) {
+            Err(Errno::AGAIN | Errno::INTR) => return Ok(()),
             other => other?,
         };
-        if got == 0 {
+        if chunk.is_empty() {
             self.pipe = None;
             return Ok(());
         }
-        self.ring.write(chunk.get(..got).unwrap_or_default())?;
+        self.ring.write(&chunk)?;
         if self.ring.is_full() {
             std::thread::sleep(FLOOD_PAUSE);
         }

@@ -2,11 +2,13 @@
 //!
 //! Not for people: the sandbox library starts it with one end of a socket as
 //! standard input, on which it sends a plan (`assay_jailer::plan`), and reads
-//! one line of JSON (`assay_jailer::report`) from standard output.
+//! one line of JSON (`assay_jailer::report`) from standard output. With the
+//! argument `network` it makes a network namespace for a later job instead.
 //!
 //! Two processes of this program live as long as the job. The outer one stays
-//! in the host's namespaces, keeps the clock and the logs, and never touches
-//! anything that the image or the job made. The inner one is process 1 of the
+//! in the host's namespaces, that of the network apart if the supervisor gave
+//! one, keeps the clock and the logs, and never touches anything that the
+//! image or the job made. The inner one is process 1 of the
 //! job's namespaces; it builds the jail around itself and gives up every right
 //! before the tenant's program exists.
 //!
@@ -21,7 +23,7 @@
 //! outside and a child may go on without `exec`.
 
 use std::io::{self, Read, Write};
-use std::os::fd::AsFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::process::ExitCode;
 
 use rustix::process::{Signal, getppid, set_parent_process_death_signal};
@@ -35,6 +37,7 @@ mod devices;
 mod fence;
 mod init;
 mod logs;
+mod network;
 mod release;
 mod root;
 mod sys;
@@ -49,7 +52,11 @@ static ALLOCATOR: dlmalloc::GlobalDlmalloc = dlmalloc::GlobalDlmalloc;
 
 fn main() -> ExitCode {
     let control = io::stdin();
-    let outcome = prepare().and_then(|plan| watch::run(&plan, control.as_fd()));
+    if std::env::args_os().nth(1).is_some_and(|word| word == "network") {
+        // Whoever asked sees that nothing came.
+        return network::make(control.as_fd()).map_or(ExitCode::FAILURE, |()| ExitCode::SUCCESS);
+    }
+    let outcome = prepare().and_then(|(plan, network)| watch::run(&plan, network, control.as_fd()));
     let report = outcome.unwrap_or_else(refused);
     match print(&report) {
         Ok(()) => ExitCode::SUCCESS,
@@ -58,14 +65,15 @@ fn main() -> ExitCode {
 }
 
 /// Ties this process's life to the supervisor's and takes its plan.
-fn prepare() -> Result<Plan, Refusal> {
-    // Descriptors that the supervisor did not mean to pass on go no further.
-    let plan = read_plan()?;
+fn prepare() -> Result<(Plan, Option<OwnedFd>), Refusal> {
+    let (plan, network) = read_plan()?;
     #[cfg(feature = "broken-walls")]
     let plan = leave_out(plan)?;
     plan.validate().map_err(|e| Refusal::rule(Stage::Plan, e.to_string()))?;
+    // Descriptors that the supervisor did not mean to pass on go no further.
     if plan.keeps(Wall::CloseDescriptors) {
-        sys::close_all_but(&[]).map_err(|e| Refusal::new(Stage::Plan, "close descriptors", e))?;
+        let meant: Vec<_> = network.iter().map(AsFd::as_fd).collect();
+        sys::close_all_but(&meant).map_err(|e| Refusal::new(Stage::Plan, "close descriptors", e))?;
     }
     if plan.keeps(Wall::DeathSignal) {
         set_parent_process_death_signal(Some(Signal::KILL))
@@ -75,22 +83,20 @@ fn prepare() -> Result<Plan, Refusal> {
     if parent != plan.supervisor {
         return Err(Refusal::rule(Stage::Plan, "the supervisor is not the parent"));
     }
-    Ok(plan)
+    Ok((plan, network))
 }
 
-fn read_plan() -> Result<Plan, Refusal> {
-    let read = |buffer: &mut [u8]| {
-        io::stdin().lock().read_exact(buffer).map_err(|e| Refusal::new(Stage::Plan, "read", e))
-    };
-    let mut length = [0; 4];
-    read(&mut length)?;
+fn read_plan() -> Result<(Plan, Option<OwnedFd>), Refusal> {
+    let read = |e| Refusal::new(Stage::Plan, "read", e);
+    let (length, network) = wire::receive_length(io::stdin().as_fd()).map_err(|e| read(e.into()))?;
     let length = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
     if length > PLAN_MAX {
         return Err(Refusal::rule(Stage::Plan, "longer than allowed"));
     }
     let mut text = vec![0; length];
-    read(&mut text)?;
-    serde_json::from_slice(&text).map_err(|e| Refusal::rule(Stage::Plan, e.to_string()))
+    io::stdin().lock().read_exact(&mut text).map_err(read)?;
+    let plan = serde_json::from_slice(&text).map_err(|e| Refusal::rule(Stage::Plan, e.to_string()))?;
+    Ok((plan, network))
 }
 
 /// Adds the walls that a file beside this program names: a supervisor's plans leave out none.

@@ -1,9 +1,10 @@
 //! The plan: everything the jailer needs to know about one job.
 //!
 //! On the wire: a little-endian `u32` with the length of the JSON text that
-//! follows, at most [`PLAN_MAX`] bytes, on standard input. The same socket then
-//! stays open: its end means that the supervisor is gone or has changed its
-//! mind, and the job dies.
+//! follows, at most [`PLAN_MAX`] bytes, on standard input, a stream socket. A
+//! descriptor may ride along with the length: a network namespace for this job
+//! alone. The same socket then stays open: its end means that the supervisor
+//! is gone or has changed its mind, and the job dies.
 
 use std::path::PathBuf;
 

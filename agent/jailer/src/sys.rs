@@ -71,7 +71,7 @@ pub(crate) fn spawn(mut run: impl FnMut()) -> io::Result<Pid> {
     fn entry<F: FnMut()>(_: &F) -> extern "C" fn(*mut libc::c_void) -> libc::c_int {
         enter::<F>
     }
-    let mut stack = vec![0u128; SPAWN_STACK / size_of::<u128>()];
+    let mut stack = Box::<[u128]>::new_uninit_slice(SPAWN_STACK / size_of::<u128>());
     let mut clone = |flags| {
         // SAFETY: the stack's end is aligned to 16 bytes, and the child uses stack and `run` either in a copy
         // of this memory or, with CLONE_VFORK, before the call returns. The process has one thread, so the
@@ -177,21 +177,6 @@ pub(crate) fn unshare(flags: rustix::thread::UnshareFlags) -> rustix::io::Result
     debug_assert!(!flags.contains(rustix::thread::UnshareFlags::FILES));
     // SAFETY: only sharing the descriptor table makes this call unsafe, and it is not among the flags.
     unsafe { rustix::thread::unshare_unsafe(flags) }
-}
-
-/// Brings the loopback interface of the current network namespace up.
-pub(crate) fn loopback_up(socket: BorrowedFd<'_>) -> io::Result<()> {
-    // SAFETY: `ifreq` is integers and byte arrays, for which zero is a value.
-    let mut request: libc::ifreq = unsafe { std::mem::zeroed() };
-    for (to, from) in request.ifr_name.iter_mut().zip(c"lo".to_bytes()) {
-        *to = from.cast_signed();
-    }
-    request.ifr_ifru.ifru_flags = i16::try_from(libc::IFF_UP).unwrap_or(1);
-    // SAFETY: SIOCSIFFLAGS reads one `ifreq`, which lives across the call.
-    result(unsafe {
-        libc::syscall(libc::SYS_ioctl, socket.as_raw_fd(), libc::SIOCSIFFLAGS, &raw const request)
-    })?;
-    Ok(())
 }
 
 /// `execve(2)`; returns only with an error.

@@ -24,6 +24,7 @@ use libc::sock_filter;
 use crate::devices;
 use crate::init::{self, Inheritance};
 use crate::logs::{self, Log};
+use crate::network;
 use crate::release::{outer_owner, release};
 use crate::sys::{self, Side};
 use crate::wire::{self, Message};
@@ -45,13 +46,13 @@ struct Job {
     deadline: Instant,
 }
 
-/// Runs one job to its end and accounts for it.
+/// Runs one job to its end and accounts for it, in `network` if that is given.
 ///
 /// # Errors
 /// Where the job could not even be started.
-pub(crate) fn run(plan: &Plan, control: BorrowedFd<'_>) -> Result<Report, Refusal> {
+pub(crate) fn run(plan: &Plan, network: Option<OwnedFd>, control: BorrowedFd<'_>) -> Result<Report, Refusal> {
     let began = Instant::now();
-    let mut job = start(plan, began)?;
+    let mut job = start(plan, network, began)?;
     if job.end.is_some() {
         job.kill();
     }
@@ -61,7 +62,7 @@ pub(crate) fn run(plan: &Plan, control: BorrowedFd<'_>) -> Result<Report, Refusa
     Ok(job.report(died_by, began))
 }
 
-fn start(plan: &Plan, began: Instant) -> Result<Job, Refusal> {
+fn start(plan: &Plan, network: Option<OwnedFd>, began: Instant) -> Result<Job, Refusal> {
     let refuse = |what: &'static str| move |e| Refusal::new(Stage::Logs, what, e);
     let (stdout, stdout_end) = logs::pipe(outer_owner(plan)).map_err(refuse("pipe"))?;
     let (stderr, stderr_end) = logs::pipe(outer_owner(plan)).map_err(refuse("pipe"))?;
@@ -69,11 +70,13 @@ fn start(plan: &Plan, began: Instant) -> Result<Job, Refusal> {
     let cgroup = open_cgroup(plan)?;
     let device_program = limit_devices(plan, cgroup.as_ref())?;
     let filter = filter::program();
+    let has_network = network::join(plan, network)?;
     let side = sys::clone_into_namespaces(cgroup.as_ref().map(AsFd::as_fd))
         .map_err(|e| Refusal::new(Stage::Clone, "clone into new namespaces", e))?;
     match side {
         Side::Child => {
-            let inheritance = Inheritance { status: status_end, stdout: stdout_end, stderr: stderr_end };
+            let inheritance =
+                Inheritance { status: status_end, stdout: stdout_end, stderr: stderr_end, has_network };
             init::run(plan, &filter, inheritance)
         }
         Side::Parent(pid, handle) => {

@@ -1,4 +1,4 @@
-//! Messages between the jailer's outer process and the job's first process.
+//! Messages between the jailer's outer process and the job's first process, and the plan's beginning.
 //!
 //! A `SOCK_SEQPACKET` pair: one message is one packet, descriptors ride along.
 //! The tenant's program never holds an end of it.
@@ -57,21 +57,41 @@ pub(crate) fn send(socket: BorrowedFd<'_>, bytes: &[u8], fds: &[BorrowedFd<'_>])
 
 /// Receives one packet with its descriptors; an empty one means that the other end is closed.
 pub(crate) fn receive(socket: BorrowedFd<'_>) -> rustix::io::Result<(Vec<u8>, Vec<OwnedFd>)> {
+    let mut bytes = vec![0; MESSAGE_MAX];
+    let (length, fds) = receive_into(socket, &mut bytes, RecvFlags::empty())?;
+    bytes.truncate(length);
+    Ok((bytes, fds))
+}
+
+/// Receives the length that a plan begins with, and the one descriptor that may ride along.
+pub(crate) fn receive_length(control: BorrowedFd<'_>) -> rustix::io::Result<([u8; 4], Option<OwnedFd>)> {
+    let mut length = [0; 4];
+    let (received, mut fds) = receive_into(control, &mut length, RecvFlags::WAITALL)?;
+    match (received, fds.pop(), fds.is_empty()) {
+        (4, fd, true) => Ok((length, fd)),
+        _ => Err(Errno::BADMSG),
+    }
+}
+
+fn receive_into(
+    socket: BorrowedFd<'_>,
+    bytes: &mut [u8],
+    flags: RecvFlags,
+) -> rustix::io::Result<(usize, Vec<OwnedFd>)> {
     let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(FDS_MAX))];
     let mut control = RecvAncillaryBuffer::new(&mut space);
-    let mut bytes = vec![0; MESSAGE_MAX];
-    let got = recvmsg(socket, &mut [IoSliceMut::new(&mut bytes)], &mut control, RecvFlags::CMSG_CLOEXEC)?;
+    let flags = flags | RecvFlags::CMSG_CLOEXEC;
+    let got = recvmsg(socket, &mut [IoSliceMut::new(bytes)], &mut control, flags)?;
     if got.flags.intersects(ReturnFlags::CTRUNC | ReturnFlags::TRUNC) {
         return Err(Errno::MSGSIZE);
     }
-    bytes.truncate(got.bytes);
     let mut fds = Vec::new();
     for message in control.drain() {
         if let RecvAncillaryMessage::ScmRights(received) = message {
             fds.extend(received);
         }
     }
-    Ok((bytes, fds))
+    Ok((got.bytes, fds))
 }
 
 /// Tells the outer process why the job's program will not run.

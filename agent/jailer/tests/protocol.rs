@@ -1,8 +1,15 @@
 //! The jailer takes one well-formed plan from its parent, or refuses.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
-use std::io::Write;
+use std::fs::File;
+use std::io::{IoSlice, Write};
+use std::mem::MaybeUninit;
+use std::net::Shutdown;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::unix::net::UnixStream;
 use std::process::{Command, Stdio};
+
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use assay_jailer::plan::{Ids, Logs, PLAN_MAX, PLAN_VERSION, Plan, Rlimits};
 use assay_jailer::report::{End, Refusal, Report, Stage};
@@ -51,13 +58,24 @@ fn framed(text: &[u8]) -> Vec<u8> {
 
 /// What the jailer answers to these bytes on standard input.
 fn answer(input: &[u8]) -> Refusal {
-    let mut jailer = Command::new(env!("CARGO_BIN_EXE_assay-jailer"))
-        .stdin(Stdio::piped())
+    answer_with(input, &[])
+}
+
+/// Likewise, where these descriptors come with the first byte.
+fn answer_with(input: &[u8], fds: &[BorrowedFd<'_>]) -> Refusal {
+    let (control, theirs) = UnixStream::pair().unwrap();
+    let jailer = Command::new(env!("CARGO_BIN_EXE_assay-jailer"))
+        .stdin(OwnedFd::from(theirs))
         .stdout(Stdio::piped())
         .spawn()
         .unwrap();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(2))];
+    let mut rights = SendAncillaryBuffer::new(&mut space);
+    assert!(fds.is_empty() || rights.push(SendAncillaryMessage::ScmRights(fds)));
     // A jailer that refuses early closes its end.
-    let _ = jailer.stdin.take().unwrap().write_all(input);
+    let begun = sendmsg(&control, &[IoSlice::new(input)], &mut rights, SendFlags::NOSIGNAL).unwrap_or(0);
+    let _ = (&control).write_all(&input[begun..]);
+    control.shutdown(Shutdown::Write).unwrap();
     let output = jailer.wait_with_output().unwrap();
     assert!(output.status.success() && output.stdout.ends_with(b"\n"), "{output:?}");
     match serde_json::from_slice::<Report>(&output.stdout).unwrap().end {
@@ -105,4 +123,33 @@ fn a_log_that_exists_is_not_overwritten() {
     assert_eq!(refusal.stage, Stage::Logs);
     assert_eq!(std::fs::read(&log).unwrap(), b"precious");
     std::fs::remove_file(&log).unwrap();
+}
+
+/// A plan that gets as far as the network.
+fn plan_with_logs(dir: &std::path::Path) -> Vec<u8> {
+    let logs = Logs { stdout: dir.join("stdout"), stderr: dir.join("stderr"), limit_bytes: 1 };
+    framed(&serde_json::to_vec(&Plan { logs, ..plan() }).unwrap())
+}
+
+#[test]
+fn only_a_network_namespace_other_than_the_hosts_is_joined() {
+    let dir = tempfile::tempdir().unwrap();
+    let plan = plan_with_logs(dir.path());
+    let refused = |path: &str| {
+        let file = File::open(path).unwrap();
+        let refusal = answer_with(&plan, &[file.as_fd()]);
+        assert_eq!(refusal.stage, Stage::Network, "{path}: {refusal}");
+        refusal
+    };
+    assert!(refused("/proc/self/ns/net").detail.contains("the host's"));
+    refused("/proc/self/ns/uts");
+    refused("/dev/null");
+}
+
+#[test]
+fn one_descriptor_comes_with_a_plan_at_most() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = File::open("/proc/self/ns/net").unwrap();
+    let refusal = answer_with(&plan_with_logs(dir.path()), &[file.as_fd(), file.as_fd()]);
+    assert_eq!(refusal.stage, Stage::Plan);
 }

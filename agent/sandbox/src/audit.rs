@@ -99,7 +99,10 @@ impl Sandbox {
         let host = Host::here().map_err(SandboxError::state(&image, "describe the host to the probe"))?;
         let mut plan = plan(&dir.path, &image, room.ids(), host.command("/probe"));
         plan.cgroup = cgroup.as_ref().map(|c| c.path().to_owned());
-        let finished = supervise::run(&self.jailer, &plan, &dir.path, &AtomicBool::new(false))?;
+        let finished =
+            supervise::run(&self.jailer, &plan, self.networks.take(), &dir.path, &AtomicBool::new(false));
+        self.networks.prepare();
+        let finished = finished?;
         let walls = match (finished.report.end, finished.report.walls) {
             (End::Exited(0), Some(walls)) => walls,
             (End::Refused(refusal), _) => return Err(SandboxError::Confine(refusal)),

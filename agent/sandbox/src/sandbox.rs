@@ -21,6 +21,7 @@ use crate::images::{Images, ImagesConfig};
 use crate::inputs;
 use crate::job::{JobFile, Limits, check_supported};
 use crate::kept::Retention;
+use crate::networks::Networks;
 use crate::outcome::{Exit, IdMode, JobOutcome, Usage};
 use crate::room::{Room, Rooms};
 use crate::runs::{Course, Run, Runs};
@@ -117,6 +118,7 @@ pub struct Sandbox {
     pub(crate) jailer: PathBuf,
     pub(crate) store: Store,
     pub(crate) rooms: Rooms,
+    pub(crate) networks: Networks,
     images: Images,
 }
 
@@ -133,7 +135,8 @@ impl Sandbox {
         let store = Store::open(&config.state_dir)?;
         let rooms = Rooms::open(&store, &config)?;
         let images = Images::open(store.layers(), config.images.clone())?;
-        Ok(Self { config, jailer, store, rooms, images })
+        let networks = Networks::new(&jailer);
+        Ok(Self { config, jailer, store, rooms, networks, images })
     }
 
     /// Whether jobs with cgroup limits can run here.
@@ -205,7 +208,10 @@ impl Sandbox {
     ) -> Result<Run, SandboxError> {
         let cgroup = room.cgroup(&job.resources)?;
         plan.cgroup = cgroup.as_ref().map(|c| c.path().to_owned());
-        let (finished, is_over) = watch::run(&self.jailer, plan, &dir.path, cancel, checkpoint)?;
+        let network = self.networks.take();
+        let ran = watch::run(&self.jailer, plan, network, &dir.path, cancel, checkpoint);
+        self.networks.prepare();
+        let (finished, is_over) = ran?;
         let report = &finished.report;
         let measured = Usage { cpu_us: report.cpu_us, max_rss_kib: report.max_rss_kib, ..Usage::default() };
         let counted = cgroup.as_ref().map(Cgroup::account).unwrap_or_default();

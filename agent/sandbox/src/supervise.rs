@@ -1,8 +1,7 @@
 //! Starting the jailer, feeding it, and waiting for its report.
 
 use std::fs::File;
-use std::io::{self, IoSliceMut, Read, Write};
-use std::mem::MaybeUninit;
+use std::io::{self, Read, Write};
 use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
@@ -13,7 +12,7 @@ use std::time::{Duration, Instant};
 
 use nix::errno::Errno as PollErrno;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
-use rustix::net::{RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, recvmsg};
+use rustix::net::RecvFlags;
 
 use zeroize::Zeroizing;
 
@@ -22,6 +21,7 @@ use assay_jailer::report::Report;
 
 use crate::confined::{Dir, read_bounded};
 use crate::error::SandboxError;
+use crate::rights;
 
 /// How often a cancellation is looked for, milliseconds.
 const CANCEL_POLL_MS: u16 = 50;
@@ -45,20 +45,21 @@ struct Jailer {
     report: File,
 }
 
-/// Runs one plan. Has to be called from a thread that lives until it returns,
-/// because the jailer dies with the thread that started it.
+/// Runs one plan, in `network` if that is given. Has to be called from a thread that lives until it
+/// returns, because the jailer dies with the thread that started it.
 ///
 /// # Errors
 /// [`SandboxError::Jailer`] if the jailer could not be started or understood.
 pub(crate) fn run(
     jailer: &Path,
     plan: &Plan,
+    network: Option<OwnedFd>,
     job: &Path,
     cancel: &AtomicBool,
 ) -> Result<Finished, SandboxError> {
     let deadline = Instant::now().checked_add(Duration::from_millis(plan.timeout_ms).saturating_add(GRACE));
     let mut jailer = Jailer::start(jailer, &job.join("jailer.log"))?;
-    jailer.send(plan).map_err(SandboxError::jailer("send the plan"))?;
+    jailer.send(plan, network).map_err(SandboxError::jailer("send the plan"))?;
     jailer.wait(cancel, deadline, GRACE).map_err(SandboxError::jailer("wait"))?;
     jailer.finish()
 }
@@ -96,14 +97,14 @@ impl Jailer {
         Ok(Self { child, control, report: File::from(OwnedFd::from(report)) })
     }
 
-    fn send(&mut self, plan: &Plan) -> io::Result<()> {
+    fn send(&mut self, plan: &Plan, network: Option<OwnedFd>) -> io::Result<()> {
         // The plan may hold secrets: its text is wiped, and is not moved while it is written.
         let mut length = Counter(0);
         serde_json::to_writer(&mut length, plan)?;
         let mut text = Zeroizing::new(Vec::with_capacity(length.0));
         serde_json::to_writer(&mut *text, plan)?;
         let length = u32::try_from(text.len()).map_err(io::Error::other)?;
-        self.control.write_all(&length.to_le_bytes())?;
+        rights::send(&self.control, &length.to_le_bytes(), network.as_ref().map(AsFd::as_fd))?;
         self.control.write_all(&text)
     }
 
@@ -152,22 +153,8 @@ impl Jailer {
 
     /// The one descriptor that the jailer sends; nothing if the job was refused before.
     fn receive_scratch(&self) -> io::Result<Option<Dir>> {
-        let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
-        let mut control = RecvAncillaryBuffer::new(&mut space);
-        let mut byte = [0; 1];
-        let flags = RecvFlags::CMSG_CLOEXEC | RecvFlags::DONTWAIT;
-        match recvmsg(&self.control, &mut [IoSliceMut::new(&mut byte)], &mut control, flags) {
-            Err(rustix::io::Errno::CONNRESET) => return Ok(None),
-            other => other?,
-        };
-        for message in control.drain() {
-            if let RecvAncillaryMessage::ScmRights(mut fds) = message
-                && let Some(fd) = fds.next()
-            {
-                return Ok(Some(Dir::from_fd(fd).dir("upper")?));
-            }
-        }
-        Ok(None)
+        let scratch = rights::receive(&self.control, RecvFlags::DONTWAIT)?;
+        Ok(scratch.map(|fd| Dir::from_fd(fd).dir("upper")).transpose()?)
     }
 }
 

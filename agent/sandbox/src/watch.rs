@@ -1,5 +1,6 @@
 //! One run of the jailer, with an eye on what the kernel does not limit.
 
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -25,12 +26,13 @@ const LOOK_COST: u32 = 4;
 pub(crate) fn run(
     jailer: &Path,
     plan: &Plan,
+    network: Option<OwnedFd>,
     dir: &Path,
     cancel: &AtomicBool,
     checkpoint: Option<&Checkpoint>,
 ) -> Result<(Finished, bool), SandboxError> {
     let run = |stop: &AtomicBool| {
-        supervise::run(jailer, plan, dir, stop).inspect_err(|_| {
+        supervise::run(jailer, plan, network, dir, stop).inspect_err(|_| {
             log::error!("jailer: {}", supervise::last_words(dir));
         })
     };
@@ -160,7 +162,8 @@ mod tests {
         fs::write(&file, vec![1; 1 << 20]).unwrap();
         let jailer = jailer(dir.path(), &format!("rm '{}'", file.display()));
         let never = AtomicBool::new(false);
-        let (_, is_over) = run(&jailer, &plan(dir.path()), dir.path(), &never, Some(&checkpoint)).unwrap();
+        let (_, is_over) =
+            run(&jailer, &plan(dir.path()), None, dir.path(), &never, Some(&checkpoint)).unwrap();
         assert!(is_over && !file.exists());
     }
 
@@ -171,7 +174,8 @@ mod tests {
         assert!(!checkpoint.is_over());
         let never = AtomicBool::new(false);
         let jailer = jailer(dir.path(), "");
-        let (_, is_over) = run(&jailer, &plan(dir.path()), dir.path(), &never, Some(&checkpoint)).unwrap();
+        let (_, is_over) =
+            run(&jailer, &plan(dir.path()), None, dir.path(), &never, Some(&checkpoint)).unwrap();
         assert!(is_over);
     }
 
@@ -181,7 +185,7 @@ mod tests {
         let jailer = jailer(dir.path(), "");
         let now = AtomicBool::new(true);
         let (_, is_over) =
-            run(&jailer, &plan(dir.path()), dir.path(), &now, Some(&checkpoint(dir.path()))).unwrap();
+            run(&jailer, &plan(dir.path()), None, dir.path(), &now, Some(&checkpoint(dir.path()))).unwrap();
         assert!(!is_over);
     }
 }

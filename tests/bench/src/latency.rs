@@ -1,8 +1,9 @@
 //! `true` from plan to exit: ours, a plain spawn, and two sandboxes of the distribution, in turns.
 
+use std::cell::Cell;
 use std::fs;
-use std::io::{self, BufRead as _, BufReader, Write as _};
-use std::os::fd::OwnedFd;
+use std::io::{self, BufRead as _, BufReader, IoSlice, Write as _};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
@@ -10,9 +11,11 @@ use std::time::{Duration, Instant};
 
 use nix::mount::{MsFlags, mount, umount};
 use nix::sched::{CloneFlags, unshare};
+use nix::sys::socket::{ControlMessage, MsgFlags, sendmsg};
 
 use assay_jailer::plan::{ID_RANGE, Ids, Logs, PLAN_VERSION, Plan, Rlimits};
 use assay_jailer::report::{End, Report};
+use assay_sandbox::new_network;
 
 use crate::row;
 
@@ -27,6 +30,7 @@ const BUSYBOX: &str = "/bin/busybox";
 struct Ring {
     dir: tempfile::TempDir,
     jailer: PathBuf,
+    network: Cell<Option<OwnedFd>>,
 }
 
 /// Median and 99th percentile of each contender, as multiples of a plain spawn's median.
@@ -38,9 +42,10 @@ pub(crate) fn spawn_to_exit(jailer: &Path) -> io::Result<()> {
         unify_cgroups()?;
     }
     let ring = Ring::new(jailer)?;
-    let contenders: [(&str, Turn); 4] = [
+    let contenders: [(&str, Turn); 5] = [
         ("plain spawn", |ring| timed(|| ring.plain())),
         ("assay-jailer", Ring::ours),
+        ("without a network ahead", |ring| ring.ours_in(None)),
         ("bwrap --unshare-all", |ring| timed(|| ring.bwrap())),
         ("crun run", |ring| timed(|| ring.crun())),
     ];
@@ -112,7 +117,7 @@ impl Ring {
         fs::create_dir(dir.path().join("bundle"))?;
         fs::write(dir.path().join("bundle/config.json"), config)?;
         std::os::unix::fs::symlink(&root, dir.path().join("bundle/root"))?;
-        Ok(Self { dir, jailer: jailer.to_owned() })
+        Ok(Self { dir, jailer: jailer.to_owned(), network: Cell::default() })
     }
 
     fn root(&self) -> PathBuf {
@@ -136,8 +141,18 @@ impl Ring {
         succeed(command.arg(format!("assay-bench-{}", std::process::id())))
     }
 
-    /// One job as the supervisor runs it, from starting the jailer to knowing how the job ended.
+    /// One job as the supervisor runs it, in a network namespace that was made after the job before it.
     fn ours(&self) -> io::Result<Duration> {
+        let took = self.ours_in(self.network.take())?;
+        // For root alone, like the supervisor.
+        if rustix::process::geteuid().is_root() {
+            self.network.set(Some(new_network(&self.jailer)?));
+        }
+        Ok(took)
+    }
+
+    /// From starting the jailer to knowing how the job ended.
+    fn ours_in(&self, network: Option<OwnedFd>) -> io::Result<Duration> {
         let logs = [self.dir.path().join("stdout"), self.dir.path().join("stderr")];
         let plan = self.plan(&logs);
         let began = Instant::now();
@@ -149,7 +164,11 @@ impl Ring {
             .stdout(Stdio::piped())
             .spawn()?;
         let text = serde_json::to_vec(&plan)?;
-        control.write_all(&u32::try_from(text.len()).map_err(io::Error::other)?.to_le_bytes())?;
+        let length = u32::try_from(text.len()).map_err(io::Error::other)?.to_le_bytes();
+        let fds: Vec<_> = network.iter().map(|fd| fd.as_raw_fd()).collect();
+        let rights = [ControlMessage::ScmRights(&fds)];
+        let rights = if fds.is_empty() { &[] } else { &rights[..] };
+        sendmsg::<()>(control.as_raw_fd(), &[IoSlice::new(&length)], rights, MsgFlags::empty(), None)?;
         control.write_all(&text)?;
         let mut report = String::new();
         BufReader::new(child.stdout.take().ok_or(io::ErrorKind::BrokenPipe)?).read_line(&mut report)?;

@@ -4,14 +4,17 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, missing_docs)]
 
 use std::fs::{self, File};
-use std::io::{Read, Write};
+use std::io::{IoSlice, Read, Write};
+use std::mem::MaybeUninit;
 use std::ops::Range;
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
+
+use rustix::net::{SendAncillaryBuffer, SendAncillaryMessage, SendFlags, sendmsg};
 
 use assay_jailer::attempts::{Host, Record};
 use assay_jailer::plan::{Ids, Logs, PLAN_VERSION, Plan, Rlimits};
@@ -25,7 +28,7 @@ pub mod residue;
 
 /// Programs that the tests call in a job.
 const APPLETS: &str = "sh cat ls id true sleep kill mount ln mkdir mv rm yes dd setsid nohup head stat touch \
-                       chmod mknod env grep wc echo test seq printf readlink od cp tr";
+                       chmod mknod env grep wc echo test seq printf readlink od cp tr ip";
 
 /// A place for jobs of one image.
 pub struct Cell {
@@ -176,7 +179,12 @@ impl Cell {
     }
 
     pub fn start(&self, plan: &Plan) -> Running {
-        start(&self.jailer, plan, &serde_json::to_vec(plan).unwrap())
+        start(&self.jailer, plan, &serde_json::to_vec(plan).unwrap(), None)
+    }
+
+    /// Runs in a network namespace that was made ahead.
+    pub fn run_in(&self, network: &OwnedFd, plan: &Plan) -> Done {
+        start(&self.jailer, plan, &serde_json::to_vec(plan).unwrap(), Some(network)).finish()
     }
 
     /// First of the ids that jobs here have outside.
@@ -198,30 +206,35 @@ impl Cell {
     pub fn run_raw(&self, plan: &Plan, member: &str, value: &[&str]) -> Done {
         let mut json = serde_json::to_value(plan).unwrap();
         json[member] = serde_json::to_value(value).unwrap();
-        start(&self.jailer, plan, &serde_json::to_vec(&json).unwrap()).finish()
+        start(&self.jailer, plan, &serde_json::to_vec(&json).unwrap(), None).finish()
     }
 
     /// Runs behind all walls but these; nothing without the jailer that can.
     pub fn run_without(&self, plan: &Plan, walls: &[Wall]) -> Option<Done> {
-        self.start_without(plan, walls).map(Running::finish)
+        self.start_without(plan, walls, None).map(Running::finish)
     }
 
-    pub fn start_without(&self, plan: &Plan, walls: &[Wall]) -> Option<Running> {
+    pub fn start_without(&self, plan: &Plan, walls: &[Wall], network: Option<&OwnedFd>) -> Option<Running> {
         let Some(jailer) = std::env::var_os("ASSAY_JAILER_BROKEN") else {
             eprintln!("SKIPPED: no ASSAY_JAILER_BROKEN (make broken)");
             return None;
         };
         let mut value = serde_json::to_value(plan).unwrap();
         value["without"] = serde_json::to_value(walls).unwrap();
-        Some(start(Path::new(&jailer), plan, &serde_json::to_vec(&value).unwrap()))
+        Some(start(Path::new(&jailer), plan, &serde_json::to_vec(&value).unwrap(), network))
     }
 }
 
-fn start(jailer: &Path, plan: &Plan, text: &[u8]) -> Running {
+fn start(jailer: &Path, plan: &Plan, text: &[u8], network: Option<&OwnedFd>) -> Running {
     let (mut control, theirs) = UnixStream::pair().unwrap();
     let child =
         Command::new(jailer).env_clear().stdin(OwnedFd::from(theirs)).stdout(Stdio::piped()).spawn().unwrap();
-    control.write_all(&u32::try_from(text.len()).unwrap().to_le_bytes()).unwrap();
+    let network: Vec<_> = network.into_iter().map(AsFd::as_fd).collect();
+    let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(1))];
+    let mut rights = SendAncillaryBuffer::new(&mut space);
+    assert!(network.is_empty() || rights.push(SendAncillaryMessage::ScmRights(&network)));
+    let length = u32::try_from(text.len()).unwrap().to_le_bytes();
+    sendmsg(&control, &[IoSlice::new(&length)], &mut rights, SendFlags::NOSIGNAL).unwrap();
     // A jailer that refuses early closes its end.
     let _ = control.write_all(text);
     Running { child, control, plan: plan.clone() }

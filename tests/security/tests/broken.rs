@@ -260,7 +260,7 @@ fn death_signal() {
     whole.child.kill().unwrap();
     whole.child.wait().unwrap();
     eventually("gone", || cell.processes().is_empty());
-    let Some(mut broken) = cell.start_without(&plan(), &[Wall::DeathSignal]) else { return };
+    let Some(mut broken) = cell.start_without(&plan(), &[Wall::DeathSignal], None) else { return };
     broken.wait_for("up");
     broken.child.kill().unwrap();
     broken.child.wait().unwrap();
