@@ -12,6 +12,10 @@ mod ring;
 use crate::alg::Curve;
 use crate::bare::{RsaKey, SignatureHash};
 
+/// Who does the arithmetic in this build: `ring` or `portable`. Any package of a build may have chosen `ring`
+/// for all of it, so that who compares the two, or measures one, has to ask.
+pub const BACKEND: &str = if cfg!(feature = "ring") { "ring" } else { "portable" };
+
 /// An ECDSA signature with its numbers padded to the field's length.
 pub(crate) struct Ecdsa<'a> {
     /// The curve.

@@ -45,6 +45,7 @@ pub use ak::{AK_ATTRIBUTES, AkFault, check_ak};
 pub use alg::{Curve, HashAlg, Scheme, Symmetric};
 pub use attest::{Attest, AttestBody, ClockInfo, QuoteInfo, TimeInfo};
 pub use attributes::Attributes;
+pub use backend::BACKEND;
 pub use bare::{RsaKey, SignatureHash, verify_ecdsa, verify_rsapss, verify_rsassa};
 pub use credential::{Credential, make_credential};
 pub use ek_template::{EkFault, EkTemplate, ek_template};

@@ -1,4 +1,5 @@
 //! `assay-vectors [FOLDER...]`: one line per check of a folder of test data, exit code 1 on a difference.
+//! `assay-vectors --backend` prints who does the arithmetic in this build.
 
 use std::io::{self, BufWriter, Write as _};
 use std::path::{Path, PathBuf};
@@ -8,6 +9,10 @@ use assay_vectors::{Outcome, Sheet, judge};
 
 fn main() -> ExitCode {
     let named: Vec<PathBuf> = std::env::args_os().skip(1).map(PathBuf::from).collect();
+    if named == [Path::new("--backend")] {
+        println!("{}", assay_tpm::BACKEND);
+        return ExitCode::SUCCESS;
+    }
     let folders = if named.is_empty() { default_folders() } else { named };
     let mut differs = false;
     for folder in &folders {
