@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use rustix::fs::{Access, getxattr};
 use sha2::{Digest, Sha256};
@@ -166,6 +166,8 @@ pub(crate) struct Tree {
     jobs: PathBuf,
     tag: String,
     runs: AtomicU64,
+    /// Whether the controllers that jobs can do without were offered to their cgroups.
+    extra_tried: AtomicBool,
 }
 
 impl Tree {
@@ -185,7 +187,13 @@ impl Tree {
         if let Place::Delegated(base) = &place {
             vacate(base)?;
         }
-        Ok(Self { jobs: place.jobs(), place, tag, runs: AtomicU64::new(0) })
+        Ok(Self {
+            jobs: place.jobs(),
+            place,
+            tag,
+            runs: AtomicU64::new(0),
+            extra_tried: AtomicBool::new(false),
+        })
     }
 
     /// Whether jobs can have every limit here.
@@ -304,7 +312,8 @@ impl Tree {
     /// Enables every controller for the jobs' cgroups.
     fn hand_on_controllers(&self) -> Result<(), SandboxError> {
         let handed = controllers(&self.jobs.join("cgroup.subtree_control"));
-        if lacking(&handed, &NEEDED).is_empty() {
+        let is_whole = lacking(&handed, &NEEDED).is_empty();
+        if self.extra_tried.swap(true, Ordering::Relaxed) && is_whole {
             return Ok(());
         }
         let there = self.place.controllers()?;

@@ -89,6 +89,22 @@ fn controllers_are_handed_on_from_the_top() {
 }
 
 #[test]
+fn what_another_has_handed_on_hides_no_further_controller() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("cgroup.controllers"), "cpuset cpu io memory hugetlb pids\n").unwrap();
+    let control = dir.path().join("cgroup.subtree_control");
+    let handed = "cpuset cpu io memory pids";
+    fs::write(&control, handed).unwrap();
+    let tree = Tree::at(Place::Given(dir.path().to_owned()), dir.path()).unwrap();
+    tree.hand_on_controllers().unwrap();
+    assert!(fs::read_to_string(&control).unwrap().starts_with("+hugetlb"));
+    // A kernel that did not take it is not asked again for each job.
+    fs::write(&control, handed).unwrap();
+    tree.hand_on_controllers().unwrap();
+    assert_eq!(fs::read_to_string(&control).unwrap(), handed);
+}
+
+#[test]
 fn reserved_processors_are_left_out() {
     let dir = tempfile::tempdir().unwrap();
     let tree = Tree::at(Place::Given(dir.path().to_owned()), dir.path()).unwrap();
