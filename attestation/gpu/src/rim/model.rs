@@ -304,6 +304,28 @@ mod tests {
     }
 
     #[test]
+    fn a_version_has_a_most() {
+        let of = |digits: usize| Rim {
+            kind: RimKind::Driver,
+            version: format!("5.{}", "0".repeat(digits - 2)),
+            ..vbios()
+        };
+        assert_eq!(of(MAX_TEXT).check(), Ok(()));
+        assert_eq!(of(3).check(), Ok(()));
+        let long = RimError::Value { field: "version", detail: "too long" };
+        assert_eq!(of(MAX_TEXT + 1).check(), Err(long));
+    }
+
+    #[test]
+    fn first_and_last_second_are_in_force() {
+        let rim = vbios();
+        assert_eq!(
+            [999, 1_000, 1_500, 2_000, 2_001].map(|at| rim.in_force(at)),
+            [false, true, true, true, false]
+        );
+    }
+
+    #[test]
     fn a_reduced_form_is_bounded_and_has_one_encoding() {
         let good = Rim {
             board: Some(Board { project: "G".into(), project_sku: "1".into(), chip_sku: "2".into() }),

@@ -1,7 +1,8 @@
 //! Reports held against reference values, in a world of our own.
 
 use crate::authorities::ocsp::{AT, Answer, by_name, date, good, id_of, revoked, single, unknown};
-use assay_gpu::device::{Architecture, HoldPolicy, Report, ReportFacts};
+use crate::world::Device;
+use assay_gpu::device::{Architecture, ChainFault, HoldPolicy, Report, ReportFacts};
 use assay_gpu::rim::{
     Board, Comparison, Rim, RimKind, RimRow, SignerChain, SignerProof, SignerStatus, Verdict, compare,
     rim_ids,
@@ -233,6 +234,64 @@ fn certificate(at: usize) -> Vec<u8> {
     draft(at).sign(&crate::authorities::key(u8::try_from(above + 10).unwrap()))
 }
 
+fn chain_of(certificates: &[Vec<u8>]) -> SignerChain {
+    SignerChain::from_der(certificates.iter().map(Vec::as_slice)).unwrap()
+}
+
+#[test]
+fn a_signers_chain_leads_to_the_root_by_signatures() {
+    let device = Device::new(Architecture::Hopper, 7);
+    let certificates = device.chain();
+    let root = &certificates[4];
+    let chain = chain_of(&certificates);
+    assert_eq!(chain.judge(root), Ok(()));
+    let leaf = Certificate::parse(&certificates[0]).unwrap();
+    assert_eq!((chain.leaf(), chain.signer()), (Some(&leaf), Some(Digest(leaf.fingerprint().0))));
+    assert_eq!(chain.judge(&certificates[3]), Err(ChainFault::Root));
+    assert_eq!(chain_of(&certificates[..4]).judge(root), Err(ChainFault::Root));
+    assert_eq!(chain_of(&certificates[4..]).judge(root), Err(ChainFault::Count { seen: 1 }));
+    // Six and more are counted as six; what they say is not asked.
+    for count in [6, 9] {
+        let long = vec![root.clone(); count];
+        assert_eq!(chain_of(&long).judge(root), Err(ChainFault::Count { seen: 6 }));
+    }
+    let skipping = [certificates[0].clone(), root.clone()];
+    assert!(chain_of(&skipping).judge(root).is_err());
+    let unread = [certificates[0].as_slice(), b"no certificate"];
+    assert!(matches!(SignerChain::from_der(unread), Err((1, _))));
+}
+
+#[test]
+fn a_signers_chain_is_in_force_while_all_of_it_is() {
+    let early = crate::authorities::Draft { not_after: "300101000000Z", ..draft(0) };
+    let early = early.sign(&crate::authorities::key(11));
+    let late = crate::authorities::Draft { not_before: "240101000000Z", ..draft(1) };
+    let late = late.sign(&crate::authorities::key(12));
+    let chain = chain_of(&[early, late, certificate(2)]);
+    let each = chain.certificates();
+    assert_eq!(chain.validity(), (each[1].not_before, each[0].not_after));
+    assert!(each[1].not_before > each[2].not_before && each[0].not_after < each[2].not_after);
+    let (first, last) = chain_of(&[]).validity();
+    assert!(first > last);
+}
+
+#[test]
+fn verdicts_and_statuses_have_names() {
+    let verdicts = [
+        Verdict::Match,
+        Verdict::Mismatch,
+        Verdict::NoRim,
+        Verdict::Expired,
+        Verdict::NotYet,
+        Verdict::Revoked,
+        Verdict::Hold,
+    ];
+    let names = ["match", "mismatch", "no-rim", "expired", "not-yet", "revoked", "hold"];
+    assert_eq!(verdicts.map(Verdict::name), names);
+    let statuses = [SignerStatus::Unchecked, SignerStatus::Good, SignerStatus::Hold, SignerStatus::Revoked];
+    assert_eq!(statuses.map(SignerStatus::name), ["unchecked", "good", "hold", "revoked"]);
+}
+
 /// The issuer's answer about the certificate at `at`.
 fn answer(at: usize, status: &[u8]) -> Vec<u8> {
     let issuer = Certificate::parse(&certificate(at + 1)).unwrap();
@@ -277,6 +336,7 @@ fn answers_about_the_signer_decide() {
         assert_eq!((SignerStatus::of(&rim, AT, hold), status.name()), (status, status.name()));
         let found = compare(&gpu(), Architecture::Hopper, std::slice::from_ref(&rim), AT, hold);
         let part = &found.parts[1];
+        assert_eq!(part.was_compared(), verdict == Verdict::Match);
         assert_eq!((part.verdict, found.result()), (verdict, (verdict == Verdict::Match).then_some(true)));
         assert_eq!(part.sources, [rim.source]);
         if verdict == Verdict::Match {
