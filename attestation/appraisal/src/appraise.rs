@@ -182,9 +182,10 @@ pub fn appraise(
     now_ms: u64,
 ) -> Result<Appraisal, WireError> {
     let basis = Basis { trust, policy, state, now_ms };
-    match Envelope::decode(bytes)?.kind {
+    let envelope = Envelope::decode(bytes)?;
+    match envelope.kind {
         Kind::Enrolment => Ok(appraise_enrolment(bytes, basis)),
-        Kind::Evidence => exported_evidence(bytes, basis),
+        Kind::Evidence => Ok(exported_evidence(bytes.len(), envelope, basis)),
         Kind::Claim => appraise_claim(bytes, basis),
         Kind::Receipt => appraise_receipt(bytes, basis),
         other => {

@@ -116,23 +116,24 @@ pub fn open_session(
     now_ms: u64,
     challenge: Option<&Digest>,
 ) -> Result<(Appraisal, Option<OpenSession>), WireError> {
-    open(bytes, Basis { trust, policy, state, now_ms }, challenge, state.known.as_ref())
+    let envelope = Envelope::decode_as(Kind::Evidence, bytes)?;
+    let basis = Basis { trust, policy, state, now_ms };
+    Ok(open((bytes.len(), envelope), basis, challenge, state.known.as_ref()))
 }
 
-/// Evidence from a file: neither fresh nor new.
-pub(crate) fn exported_evidence(bytes: &[u8], basis: Basis<'_>) -> Result<Appraisal, WireError> {
-    open(bytes, basis, None, None).map(|(appraisal, _)| appraisal)
+/// Evidence from a file, decoded: neither fresh nor new. `len` is that of its bytes.
+pub(crate) fn exported_evidence(len: usize, envelope: Envelope, basis: Basis<'_>) -> Appraisal {
+    open((len, envelope), basis, None, None).0
 }
 
 fn open(
-    bytes: &[u8],
+    (len, envelope): (usize, Envelope),
     basis: Basis<'_>,
     challenge: Option<&Digest>,
     known: Option<&Head>,
-) -> Result<(Appraisal, Option<OpenSession>), WireError> {
-    Envelope::decode_as(Kind::Evidence, bytes)?;
+) -> (Appraisal, Option<OpenSession>) {
     let mut findings = Findings::default();
-    let session = appraise_evidence(bytes, basis, &mut findings);
+    let session = judge_evidence(len, Ok(envelope), basis, &mut findings);
     let mut dated_ms = None;
     if let Some(session) = &session {
         dated_ms = fresh(&session.open.start, challenge, &mut findings).then_some(basis.now_ms);
@@ -147,7 +148,7 @@ fn open(
     let (dated, facts) = ((Kind::Evidence, dated_ms), facts.unwrap_or_default());
     let appraisal = Appraisal::conclude(dated, axes, findings, facts, basis);
     let open = session.map(|s| s.open).filter(|_| appraisal.accepted());
-    Ok((appraisal, open))
+    (appraisal, open)
 }
 
 /// Everything about evidence that does not depend on when it arrives. `None` when it cannot be believed.
@@ -156,11 +157,16 @@ pub(crate) fn appraise_evidence(
     basis: Basis<'_>,
     findings: &mut Findings,
 ) -> Option<AppraisedSession> {
-    let envelope = findings.result(
-        FORM,
-        format!("{} bytes", bytes.len()),
-        Envelope::decode_as(Kind::Evidence, bytes),
-    )?;
+    judge_evidence(bytes.len(), Envelope::decode_as(Kind::Evidence, bytes), basis, findings)
+}
+
+fn judge_evidence(
+    len: usize,
+    envelope: Result<Envelope, WireError>,
+    basis: Basis<'_>,
+    findings: &mut Findings,
+) -> Option<AppraisedSession> {
+    let envelope = findings.result(FORM, format!("{len} bytes"), envelope)?;
     let evidence: Evidence = findings.result(FORM, "one message", envelope.message())?;
     let start = &evidence.session;
     let id = start.id();
