@@ -44,6 +44,10 @@ test: jailer broken ## Run every test; the summary is the last line
 test-vm: jailer ## Run jobs in an emulated machine, under the kernels of Debian 12 and 13
 	@tests/vm/run
 
+.PHONY: test-units
+test-units: build ## Boot Debian 12 and 13 with the systemd units installed, and look at what they do
+	@tests/units/run
+
 .PHONY: test-vectors
 test-vectors: setup ## Judge the test data by its own expectations; BACKEND=portable or ring for one alone
 	@tests/vectors/run $(BACKEND)

@@ -80,6 +80,17 @@ fn no_running_job_is_without_its_image_fetcher() {
     assert_eq!(most, assay_agent::config::ImageSettings::PULLS_MAX.to_string());
 }
 
+/// By default a socket comes before every service: one that waits for a service would, at boot, cost one of the two.
+#[test]
+fn a_socket_that_waits_for_a_service_is_out_of_the_default_order() {
+    let text = std::fs::read_to_string(folder().join("assay-pull.socket")).unwrap();
+    let has = |line: &str| text.lines().any(|l| l == line);
+    assert!(
+        has("After=assay-core.service") && has("DefaultDependencies=no") && has("Before=shutdown.target")
+    );
+    assert!(has("WantedBy=assay-core.service") && !text.contains("sockets.target"));
+}
+
 /// System calls that the jailer makes through safe wrappers; `sys.rs` names those that it makes itself.
 const JAILER_CALLS: &str = "capget capset chdir chmod clock_gettime close dup2 execve exit_group fchdir fchown \
     fchownat fcntl fork fsconfig fsmount fsopen fstat ftruncate getegid geteuid getppid getrusage lseek \
