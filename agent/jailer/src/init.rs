@@ -15,12 +15,11 @@ use rustix::io::Errno;
 use rustix::process::{Pid, WaitOptions};
 use rustix::thread::UnshareFlags;
 
-use assay_jailer::loopback;
 use assay_jailer::plan::Plan;
 use assay_jailer::report::{Refusal, Stage};
 use assay_jailer::wall::Wall;
 
-use crate::{fence, root, sys, walls, wire};
+use crate::{fence, loopback, root, sys, walls, wire};
 
 /// What the outer process leaves to the job's first process.
 pub(crate) struct Inheritance {

@@ -14,7 +14,6 @@
 
 pub mod attempts;
 pub mod filter;
-pub mod loopback;
 pub mod plan;
 /// The report: how the job ended, one line of JSON on standard output.
 pub mod report;

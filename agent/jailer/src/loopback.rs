@@ -20,10 +20,7 @@ const LOOPBACK: u32 = 1;
 const UP: u32 = 1;
 
 /// Brings up the loopback interface of this thread's network namespace.
-///
-/// # Errors
-/// Without `CAP_NET_ADMIN` over the namespace.
-pub fn raise() -> io::Result<()> {
+pub(crate) fn raise() -> io::Result<()> {
     // No protocol is number 0, `NETLINK_ROUTE`.
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
     sendto(&socket, &request(), SendFlags::empty(), &SocketAddrNetlink::new(0, 0))?;

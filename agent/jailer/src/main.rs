@@ -8,9 +8,9 @@
 //! Two processes of this program live as long as the job. The outer one stays
 //! in the host's namespaces, that of the network apart if the supervisor gave
 //! one, keeps the clock and the logs, and never touches anything that the
-//! image or the job made. The inner one is process 1 of the
-//! job's namespaces; it builds the jail around itself and gives up every right
-//! before the tenant's program exists.
+//! image or the job made. The inner one is process 1 of the job's namespaces;
+//! it builds the jail around itself and gives up every right before the
+//! tenant's program exists.
 //!
 //! Trust boundary: the plan is trusted, the image's content and the job are
 //! not. No path inside the image is ever resolved but by the kernel, within
@@ -37,6 +37,7 @@ mod devices;
 mod fence;
 mod init;
 mod logs;
+mod loopback;
 mod network;
 mod release;
 mod root;

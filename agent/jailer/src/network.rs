@@ -2,24 +2,25 @@
 //!
 //! Making one is the longest single step of a start, so the supervisor may have this program make one ahead
 //! and hand it over with a plan. The outer process joins it, and the job's first process is born there. Such
-//! a namespace belongs to a user namespace that ended with its maker: not even root of the job's own has a
-//! right over it, and the supervisor needs none over networks.
+//! a namespace belongs to a user namespace that nobody is in any more: root of the job's own has no right
+//! over it, and the supervisor needs none over networks of the host.
 
 use std::io;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use rustix::fs::{Mode, OFlags, fstat, stat};
+use rustix::process::{Signal, set_parent_process_death_signal};
 use rustix::thread::{LinkNameSpaceType, UnshareFlags, move_into_link_name_space};
 
-use assay_jailer::loopback;
 use assay_jailer::plan::Plan;
 use assay_jailer::report::{Refusal, Stage};
 use assay_jailer::wall::Wall;
 
-use crate::{sys, wire};
+use crate::{loopback, sys, wire};
 
 /// Makes a namespace and hands it over on `control`.
 pub(crate) fn make(control: BorrowedFd<'_>) -> io::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
     sys::unshare(UnshareFlags::NEWUSER | UnshareFlags::NEWNET)?;
     loopback::raise()?;
     let network = rustix::fs::open("/proc/self/ns/net", OFlags::RDONLY | OFlags::CLOEXEC, Mode::empty())?;

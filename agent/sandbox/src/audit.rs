@@ -99,10 +99,8 @@ impl Sandbox {
         let host = Host::here().map_err(SandboxError::state(&image, "describe the host to the probe"))?;
         let mut plan = plan(&dir.path, &image, room.ids(), host.command("/probe"));
         plan.cgroup = cgroup.as_ref().map(|c| c.path().to_owned());
-        let finished =
-            supervise::run(&self.jailer, &plan, self.networks.take(), &dir.path, &AtomicBool::new(false));
-        self.networks.prepare();
-        let finished = finished?;
+        let network = self.network();
+        let finished = supervise::run(&self.jailer, &plan, network, &dir.path, &AtomicBool::new(false))?;
         let walls = match (finished.report.end, finished.report.walls) {
             (End::Exited(0), Some(walls)) => walls,
             (End::Refused(refusal), _) => return Err(SandboxError::Confine(refusal)),

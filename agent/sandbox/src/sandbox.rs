@@ -1,5 +1,6 @@
 //! Running jobs: from a job file to an outcome.
 
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
 
@@ -77,6 +78,8 @@ pub struct SandboxConfig {
     pub retention: Retention,
     /// How images are come by.
     pub images: ImagesConfig,
+    /// Whether root keeps a network namespace ready for the next job: for a supervisor that runs many.
+    pub network_ahead: bool,
 }
 
 impl SandboxConfig {
@@ -95,6 +98,7 @@ impl SandboxConfig {
             input_bytes: 64 << 30,
             retention: Retention::default(),
             images: ImagesConfig::default(),
+            network_ahead: false,
         }
     }
 }
@@ -118,7 +122,7 @@ pub struct Sandbox {
     pub(crate) jailer: PathBuf,
     pub(crate) store: Store,
     pub(crate) rooms: Rooms,
-    pub(crate) networks: Networks,
+    networks: Option<Networks>,
     images: Images,
 }
 
@@ -135,7 +139,8 @@ impl Sandbox {
         let store = Store::open(&config.state_dir)?;
         let rooms = Rooms::open(&store, &config)?;
         let images = Images::open(store.layers(), config.images.clone())?;
-        let networks = Networks::new(&jailer);
+        let is_ahead = config.network_ahead && rustix::process::geteuid().is_root();
+        let networks = is_ahead.then(|| Networks::new(&jailer));
         Ok(Self { config, jailer, store, rooms, networks, images })
     }
 
@@ -208,16 +213,19 @@ impl Sandbox {
     ) -> Result<Run, SandboxError> {
         let cgroup = room.cgroup(&job.resources)?;
         plan.cgroup = cgroup.as_ref().map(|c| c.path().to_owned());
-        let network = self.networks.take();
-        let ran = watch::run(&self.jailer, plan, network, &dir.path, cancel, checkpoint);
-        self.networks.prepare();
-        let (finished, is_over) = ran?;
+        let network = self.network();
+        let (finished, is_over) = watch::run(&self.jailer, plan, network, &dir.path, cancel, checkpoint)?;
         let report = &finished.report;
         let measured = Usage { cpu_us: report.cpu_us, max_rss_kib: report.max_rss_kib, ..Usage::default() };
         let counted = cgroup.as_ref().map(Cgroup::account).unwrap_or_default();
         let usage = counted.over(measured);
         let exit = if is_over { Exit::Quota } else { exit_of(report, &counted)? };
         Ok(Run { finished, exit, usage })
+    }
+
+    /// The network namespace that is ready for the next job, if there is one.
+    pub(crate) fn network(&self) -> Option<OwnedFd> {
+        self.networks.as_ref()?.take()
     }
 
     fn plan(

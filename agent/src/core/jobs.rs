@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use assay_sandbox::pull::Puller;
 use assay_sandbox::unpack_process::Unpacker;
-use assay_sandbox::{Event, JobFile, JobOutcome, Sandbox, SandboxError, Secret};
+use assay_sandbox::{Event, JobFile, JobOutcome, Sandbox, SandboxConfig, SandboxError, Secret};
 use assay_wire::{Digest, Kind};
 use minicbor::bytes::ByteArray;
 use tokio::sync::oneshot;
@@ -133,7 +133,8 @@ fn short(digest: &Digest) -> [u8; 8] {
 
 /// The sandbox of this configuration; clears what a crash left behind.
 pub(super) fn open_sandbox(config: &Config, puller: Puller) -> Result<Sandbox, SandboxError> {
-    Sandbox::new(config.sandbox.sandbox(&config.node, Unpacker::Process(own_program()), puller))
+    let config = config.sandbox.sandbox(&config.node, Unpacker::Process(own_program()), puller);
+    Sandbox::new(SandboxConfig { network_ahead: true, ..config })
 }
 
 /// Ends what the jobs of a core that died have left. A machine that can run no job says so when one comes;

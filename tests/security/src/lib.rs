@@ -21,6 +21,7 @@ use assay_jailer::plan::{Ids, Logs, PLAN_VERSION, Plan, Rlimits};
 use assay_jailer::report::Report;
 use assay_jailer::ring;
 use assay_jailer::wall::Wall;
+use assay_sandbox::new_network;
 
 pub mod cgroup;
 pub mod image;
@@ -178,13 +179,14 @@ impl Cell {
         self.run(&self.script(script))
     }
 
+    /// As a supervisor most often does, in a network namespace that was made ahead.
     pub fn start(&self, plan: &Plan) -> Running {
-        start(&self.jailer, plan, &serde_json::to_vec(plan).unwrap(), None)
+        self.start_in(Some(&new_network(&self.jailer).unwrap()), plan)
     }
 
-    /// Runs in a network namespace that was made ahead.
-    pub fn run_in(&self, network: &OwnedFd, plan: &Plan) -> Done {
-        start(&self.jailer, plan, &serde_json::to_vec(plan).unwrap(), Some(network)).finish()
+    /// In this network namespace, or in one that the jailer makes on the way.
+    pub fn start_in(&self, network: Option<&OwnedFd>, plan: &Plan) -> Running {
+        start(&self.jailer, plan, &serde_json::to_vec(plan).unwrap(), network)
     }
 
     /// First of the ids that jobs here have outside.

@@ -40,8 +40,7 @@ impl Residue {
     pub fn wait_until_gone(&self, ids: &Range<u32>) {
         let after = residue();
         assert_eq!((after.mounts, after.loops), (self.mounts, self.loops));
-        // A supervisor's thread may still hold one.
-        eventually("the descriptors of before", || descriptors() == self.descriptors);
+        assert_eq!(after.descriptors, self.descriptors);
         let left: BTreeSet<_> = after.namespaces.difference(&self.namespaces).cloned().collect();
         eventually("no namespace of a job", || namespaces().is_disjoint(&left));
         let left: BTreeSet<_> = after.cgroups.difference(&self.cgroups).cloned().collect();

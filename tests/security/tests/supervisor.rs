@@ -26,7 +26,13 @@ fn place() -> Option<tempfile::TempDir> {
 }
 
 fn config(place: &Path, state: &str, id_base: u32) -> SandboxConfig {
-    SandboxConfig { jailer: Some(jailer()), id_base, slots: SLOTS, ..SandboxConfig::new(place.join(state)) }
+    SandboxConfig {
+        jailer: Some(jailer()),
+        id_base,
+        slots: SLOTS,
+        network_ahead: true,
+        ..SandboxConfig::new(place.join(state))
+    }
 }
 
 fn job(place: &Path, script: &str) -> JobFile {
