@@ -5,7 +5,7 @@
 //! is read and stands there twice is refused.
 
 use serde::Deserialize;
-use serde::de::IgnoredAny;
+use serde_json::value::RawValue;
 
 use crate::device::{Architecture, DeviceError, DeviceEvidence, Report, pem};
 
@@ -31,6 +31,11 @@ pub struct BundleDevice {
 }
 
 impl BundleDevice {
+    /// A device of which nothing could be read.
+    fn of_fault(fault: EntryFault) -> Self {
+        Self { architecture: None, nonce: None, report: Vec::new(), chain: Vec::new(), faults: vec![fault] }
+    }
+
     /// The evidence of an entry that could be read as a whole.
     ///
     /// # Errors
@@ -70,6 +75,9 @@ pub enum EntryFault {
         /// What is wrong with it.
         detail: &'static str,
     },
+    /// The report's hexadecimal text.
+    #[error("{0}")]
+    Digits(BundleError),
     /// The certificates are not base64.
     #[error("certificate: not base64")]
     Certificates,
@@ -114,14 +122,6 @@ pub enum BundleError {
     OddDigits,
 }
 
-/// An entry, or any other value in its place.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Slot {
-    Entry(Entry),
-    Other(IgnoredAny),
-}
-
 #[derive(Deserialize)]
 struct Entry {
     arch: String,
@@ -140,27 +140,19 @@ pub fn parse(text: &[u8]) -> Result<Vec<BundleDevice>, BundleError> {
     if text.len() > MAX_BUNDLE {
         return Err(BundleError::Oversized { field: "bundle", len: text.len(), max: MAX_BUNDLE });
     }
-    let slots: Vec<Slot> =
+    let slots: Vec<&RawValue> =
         serde_json::from_slice(text).map_err(|error| BundleError::Json { detail: error.to_string() })?;
     if slots.is_empty() || slots.len() > MAX_DEVICES {
         return Err(BundleError::Devices { seen: slots.len() });
     }
-    Ok(slots.iter().map(Slot::read).collect())
+    Ok(slots.into_iter().map(device).collect())
 }
 
-impl Slot {
-    fn read(&self) -> BundleDevice {
-        match self {
-            Self::Entry(entry) => entry.read(),
-            Self::Other(IgnoredAny) => BundleDevice {
-                architecture: None,
-                nonce: None,
-                report: Vec::new(),
-                chain: Vec::new(),
-                faults: vec![EntryFault::Form],
-            },
-        }
-    }
+/// An entry, or any other value in its place.
+fn device(json: &RawValue) -> BundleDevice {
+    let object = Some(json.get()).filter(|text| text.starts_with('{'));
+    let entry = object.and_then(|text| serde_json::from_str::<Entry>(text).ok());
+    entry.map_or_else(|| BundleDevice::of_fault(EntryFault::Form), |entry| entry.read())
 }
 
 impl Entry {
@@ -320,8 +312,24 @@ mod tests {
             form(&bad.to_string());
         }
         form(&entry().to_string().replacen('{', "{\"arch\":\"LS10\",", 1));
-        for other in ["null", "7", "{}", "[[]]"] {
+        let list = entry().as_object().unwrap().values().cloned().collect::<Vec<_>>();
+        for other in ["null", "7", "{}", "[[]]", &serde_json::to_string(&list).unwrap()] {
             form(other);
+        }
+    }
+
+    /// Whatever JSON may say that no type here holds.
+    #[test]
+    fn keys_that_nobody_reads_may_hold_anything() {
+        let good = parsed(&[entry()]).unwrap();
+        for value in
+            ["1e999", r#""\ud800""#, &format!("{}{}", "[".repeat(500), "]".repeat(500)), r#"{"arch":7}"#]
+        {
+            let text = entry().to_string().replacen('{', &format!("{{\"later\":{value},"), 1);
+            assert_eq!(parse(format!("[ {text} ]").as_bytes()).as_ref(), Ok(&good), "{value}");
+            let other = format!("[{},{value}]", entry());
+            let devices = parse(other.as_bytes()).unwrap();
+            assert_eq!((&devices[0], &devices[1].faults[..]), (&good[0], &[EntryFault::Form][..]), "{value}");
         }
     }
 

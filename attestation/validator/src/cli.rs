@@ -9,7 +9,6 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use assay_x509::Seconds;
 use clap::{Args, Parser, Subcommand};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -157,9 +156,8 @@ impl AgainstArgs {
             statements: self.state.clone(),
         };
         let mut verifier = verify::Verifier::load(&sources)?;
-        let (answers, at) =
-            (ocsp::load(&self.ocsp)?, Seconds::try_from(now_ms / 1000).unwrap_or(Seconds::MAX));
-        for refused in verifier.take_devices(self.rims.as_deref(), &answers, at)? {
+        let answers = ocsp::load(&self.ocsp)?;
+        for refused in verifier.take_devices(self.rims.as_deref(), &answers)? {
             let line = format!("{} is not used: {}", refused.file.display(), refused.reason);
             writeln!(io::stderr().lock(), "{}", text::plain(&line)).map_err(Error::Output)?;
         }

@@ -8,11 +8,10 @@ use assay_gpu::device::DeviceEvidence;
 use assay_ledger::claim::Claim;
 use assay_ledger::session::Evidence;
 use assay_wire::{Envelope, Kind, WireError};
-use assay_x509::Seconds;
 use serde::Serialize;
 
 use crate::error::{Error, read_file};
-use crate::ocsp::{attach_to_rim, refuse_crowd};
+use crate::ocsp::{attach_to_rims, refuse_crowd};
 use crate::page;
 use crate::rim::{Refused, load_dir};
 use crate::text::plain;
@@ -87,12 +86,7 @@ impl Verifier {
     ///
     /// # Errors
     /// Those of [`load_dir`], [`Error::State`], and [`Error::TooManyAnswers`] about one signer's certificate.
-    pub fn take_devices(
-        &mut self,
-        rims: Option<&Path>,
-        answers: &[Vec<u8>],
-        at: Seconds,
-    ) -> Result<Vec<Refused>, Error> {
+    pub fn take_devices(&mut self, rims: Option<&Path>, answers: &[Vec<u8>]) -> Result<Vec<Refused>, Error> {
         let mut refused = Vec::new();
         if let Some(dir) = rims {
             let (found, others) = load_dir(dir, self.trust.device_roots.rim(), Some(&self.trust))?;
@@ -102,9 +96,7 @@ impl Verifier {
             }
             refused = others;
         }
-        for rim in &mut self.state.gpu_rims {
-            attach_to_rim(rim, answers, None, at)?;
-        }
+        attach_to_rims(&mut self.state.gpu_rims, answers, None)?;
         self.state.gpu_ocsp.extend(answers.iter().cloned().map(Into::into));
         Ok(refused)
     }

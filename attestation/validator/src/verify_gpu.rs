@@ -1,6 +1,6 @@
 //! `verify-gpu`: the signed reports of NVIDIA GPUs and switches, checked offline.
 //!
-//! Purpose: reads a report with its certificate chain, or a bundle of them in the form that NVIDIA's
+//! Purpose: reads a report with its certificate chain, or bundles of them in the form that NVIDIA's
 //! tools write, and says of each device which checks hold, and of several whether they are one machine
 //! ([`judge`]). What a check is worth is decided by `assay-gpu`; here are files, JSON and the page.
 //!

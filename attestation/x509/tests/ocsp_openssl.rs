@@ -170,14 +170,12 @@ fn answers_that_must_not_count() {
     };
     assert_eq!(seen(DELEGATED, "good", None, now()), None);
     assert_eq!(seen(DELEGATED, "hold", None, now()), Some(OcspFault::OtherCertificate));
-    let (day, year) = (86_400, 365 * 86_400);
-    assert_eq!(seen(DELEGATED, "good", None, now() + 2 * day), Some(OcspFault::Stale));
+    assert_eq!(seen(DELEGATED, "good", None, now() + 2 * 86_400), Some(OcspFault::Stale));
     assert!(matches!(
         seen(DELEGATED, "good", None, now() - 3600),
         Some(OcspFault::Future(_) | OcspFault::ResponderDates)
     ));
     assert!(matches!(seen(ISSUER, "good", None, now() - 3600), Some(OcspFault::Future(_))));
-    assert_eq!(seen(DELEGATED, "good", None, now() + 20 * year), Some(OcspFault::ResponderDates));
     let plain = DELEGATED.replace("responder.", "plain.");
     assert_eq!(seen(&plain, "good", None, now()), Some(OcspFault::ResponderPurpose));
     let foreign = DELEGATED.replace("responder.pem", "foreign.pem");

@@ -2,7 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
-use super::DeviceChain;
+use super::{DeviceChain, Report};
 
 /// The most OCSP answers that travel with one device.
 pub const MAX_OCSP: usize = 64;
@@ -20,7 +20,7 @@ pub struct DeviceEvidence {
     #[n(1)]
     pub architecture: super::Architecture,
     /// Request, answer and signature ([`super::Report::parse`]).
-    #[cbor(n(2), with = "minicbor::bytes")]
+    #[cbor(n(2), with = "report")]
     pub report: Vec<u8>,
     /// DER of the certificates, the leaf's first; at most [`DeviceChain::MAX`].
     #[cbor(n(3), with = "chain")]
@@ -32,6 +32,29 @@ pub struct DeviceEvidence {
     /// The source said that it is a simulation. Only `true` has weight.
     #[n(5)]
     pub simulated: bool,
+}
+
+/// At most [`Report::MAX`] bytes.
+mod report {
+    use minicbor::bytes::encode as of_bytes;
+    use minicbor::decode::{Decoder, Error};
+    use minicbor::encode::{self, Encoder, Write};
+
+    pub(super) fn encode<C, W: Write>(
+        bytes: &Vec<u8>,
+        encoder: &mut Encoder<W>,
+        ctx: &mut C,
+    ) -> Result<(), encode::Error<W::Error>> {
+        of_bytes(bytes, encoder, ctx)
+    }
+
+    pub(super) fn decode<C>(decoder: &mut Decoder<'_>, _: &mut C) -> Result<Vec<u8>, Error> {
+        let at = decoder.position();
+        match decoder.bytes()? {
+            bytes if bytes.len() > super::Report::MAX => Err(Error::message("longer than a report").at(at)),
+            bytes => Ok(bytes.to_vec()),
+        }
+    }
 }
 
 /// At most [`DeviceChain::MAX`] certificates.
@@ -99,11 +122,11 @@ mod tests {
 
     #[test]
     fn longer_lists_than_a_device_has_are_refused() {
-        let read = |chain: usize, ocsp: usize| {
+        let read = |report: usize, chain: usize, ocsp: usize| {
             let evidence = DeviceEvidence {
                 gpu: None,
                 architecture: Architecture::Ls10,
-                report: vec![],
+                report: vec![3; report],
                 chain: vec![vec![1]; chain],
                 ocsp: vec![vec![2]; ocsp],
                 simulated: false,
@@ -111,9 +134,10 @@ mod tests {
             let bytes = minicbor::to_vec(&evidence).unwrap();
             minicbor::decode::<DeviceEvidence>(&bytes).map(|read| read == evidence).map_err(|e| e.to_string())
         };
-        assert_eq!(read(0, 0), Ok(true));
-        assert_eq!(read(DeviceChain::MAX, MAX_OCSP), Ok(true));
-        assert!(read(DeviceChain::MAX + 1, 0).unwrap_err().contains("certificates"));
-        assert!(read(0, MAX_OCSP + 1).unwrap_err().contains("answers"));
+        assert_eq!(read(0, 0, 0), Ok(true));
+        assert_eq!(read(Report::MAX, DeviceChain::MAX, MAX_OCSP), Ok(true));
+        assert!(read(Report::MAX + 1, 0, 0).unwrap_err().contains("report"));
+        assert!(read(0, DeviceChain::MAX + 1, 0).unwrap_err().contains("certificates"));
+        assert!(read(0, 0, MAX_OCSP + 1).unwrap_err().contains("answers"));
     }
 }

@@ -42,7 +42,7 @@ pub use nonce::{BootId, nonce};
 pub use opaque::OpaqueField;
 pub use report::{Measurement, Report, SignatureFault};
 pub use revocation::{
-    Asking, CertificateStatus, ChainKind, HoldPolicy, MAX_JUDGED, Revocation, asked, crowded,
+    Asking, CertificateStatus, ChainKind, HoldPolicy, MAX_JUDGED, Revocation, about, asked, crowded,
     judge as judge_revocation, judge_device, judge_rim, responder_url,
 };
 pub use roots::Roots;

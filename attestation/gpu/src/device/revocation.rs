@@ -164,6 +164,19 @@ pub fn crowded(kind: ChainKind, chain: &[Certificate], answers: &[Vec<u8>]) -> O
         .map(|(at, ..)| at)
 }
 
+/// Those of the answers that speak of a certificate of the chain that is asked about, each once.
+#[must_use]
+pub fn about<'a>(kind: ChainKind, chain: &[Certificate], answers: &'a [Vec<u8>]) -> Vec<&'a Vec<u8>> {
+    let mut seen = BTreeSet::new();
+    let speaks = |answer: &&Vec<u8>| {
+        let response = OcspResponse::parse(answer);
+        response.is_ok_and(|response| {
+            asked(kind, chain).any(|(_, certificate, issuer)| response.is_about(certificate, issuer))
+        })
+    };
+    answers.iter().filter(|answer| seen.insert(answer.as_slice())).filter(speaks).collect()
+}
+
 /// Judges answers for a chain of either kind. Answers about other certificates are passed over. Of those about one
 /// certificate the first [`MAX_JUDGED`] different ones are judged: the caller's own belong before those of strangers.
 #[must_use]

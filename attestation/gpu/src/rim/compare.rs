@@ -30,6 +30,9 @@ pub enum Verdict {
     Revoked,
     /// One is at hand whose signer's certificate is on hold.
     Hold,
+    /// Several are at hand that differ: the measurements equal one of them, and not another. Nobody here knows which one
+    /// counts, so it fails as a mismatch does.
+    Collision,
 }
 
 impl Verdict {
@@ -44,6 +47,7 @@ impl Verdict {
             Self::NotYet => "not-yet",
             Self::Revoked => "revoked",
             Self::Hold => "hold",
+            Self::Collision => "collision",
         }
     }
 }
@@ -63,7 +67,7 @@ pub struct Part {
     pub mismatched: Vec<u8>,
     /// SHA-256 of the documents that were compared, or that could not be used.
     pub sources: Vec<Digest>,
-    /// Usable documents for the same thing have different rows, and the measurements were held against each.
+    /// Usable documents for the same thing have different rows.
     pub collision: bool,
     /// The documents that were compared do not say for which board they are, and nobody named it.
     pub board_unnamed: bool,
@@ -81,13 +85,14 @@ pub struct Comparison {
 }
 
 impl Comparison {
-    /// `false` on any mismatch or contradiction; `true` when something was compared and all of it is equal; otherwise
+    /// `false` on any mismatch, collision or contradiction; `true` when something was compared and all of it is equal; otherwise
     /// there was nothing to compare.
     #[must_use]
     pub fn result(&self) -> Option<bool> {
         let any = |verdict| self.parts.iter().any(|part| part.verdict == verdict);
         match () {
-            () if any(Verdict::Mismatch) || !self.overlap.is_empty() => Some(false),
+            () if any(Verdict::Mismatch) || any(Verdict::Collision) => Some(false),
+            () if !self.overlap.is_empty() => Some(false),
             () if any(Verdict::Match) => Some(true),
             () => None,
         }
@@ -130,14 +135,14 @@ impl Part {
     /// Whether documents were compared.
     #[must_use]
     pub const fn was_compared(&self) -> bool {
-        matches!(self.verdict, Verdict::Match | Verdict::Mismatch)
+        matches!(self.verdict, Verdict::Match | Verdict::Mismatch | Verdict::Collision)
     }
 
     /// What is known of whoever signed the documents that were compared, or that could not be used for that reason.
     #[must_use]
     pub const fn signer_status(&self) -> Option<SignerStatus> {
         match self.verdict {
-            Verdict::Match | Verdict::Mismatch => Some(self.signer),
+            Verdict::Match | Verdict::Mismatch | Verdict::Collision => Some(self.signer),
             Verdict::Revoked => Some(SignerStatus::Revoked),
             Verdict::Hold => Some(SignerStatus::Hold),
             Verdict::NoRim | Verdict::Expired | Verdict::NotYet => None,
@@ -158,6 +163,13 @@ impl Part {
                 format!("{kind}: the signer of the RIM for {id} is revoked, or unknown to its responder")
             }
             Verdict::Hold => format!("{kind}: the signer of the RIM for {id} is on hold"),
+            Verdict::Collision => {
+                format!(
+                    "{kind}: {} of {} equal one RIM for {id} and differ from another",
+                    rows(&self.mismatched),
+                    self.compared.len()
+                )
+            }
         };
         if self.board_unnamed {
             text.push_str(" (for which board is not in the document)");
@@ -166,7 +178,10 @@ impl Part {
             text.push_str(" (whether its signer is revoked was not checked)");
         }
         if self.collision {
-            text.push_str(&format!(" (collision: {} signed RIMs for it differ)", self.sources.len()));
+            let count = self.sources.len();
+            text.push_str(&format!(
+                " (collision: {count} signed RIMs for it differ; keep the one that counts)"
+            ));
         }
         text
     }
@@ -182,7 +197,8 @@ fn rows(indices: &[u8]) -> String {
 /// by the answers that any of `rims` carries: what is known against a signer counts for all that it signed.
 ///
 /// Of several usable RIMs for the same thing the measurements must equal each: a signer who says two things of one
-/// version is believed in neither alone. Measurements that no row claims are ignored, and so is the row of a video
+/// version is believed in neither alone. What equals one of them as a whole is a [`Verdict::Collision`], what equals none a
+/// mismatch. Measurements that no row claims are ignored, and so is the row of a video
 /// decoder that the report says is off.
 #[must_use]
 pub fn compare(
@@ -293,15 +309,17 @@ impl<'a> Candidates<'a> {
     }
 
     fn judge(&self, wanted: &Wanted, measured: &Measured<'_>) -> Part {
-        let rows =
-            || self.usable.iter().flat_map(|rim| &rim.rows).filter(|row| measured.skipped != Some(row.index));
+        let of = |rim: &&'a Rim| rim.rows.iter().filter(|row| measured.skipped != Some(row.index));
+        let rows = || self.usable.iter().flat_map(of);
         let compared: BTreeSet<u8> = rows().map(|row| row.index).collect();
         let mismatched: BTreeSet<u8> = rows().filter(|row| !measured.has(row)).map(|row| row.index).collect();
+        let is_equal = |rim: &&'a Rim| of(rim).next().is_some() && of(rim).all(|row| measured.has(row));
         let sources: BTreeSet<Digest> = self.usable.iter().map(|rim| rim.source).collect();
         let none = || self.unusable.clone().unwrap_or((Verdict::NoRim, Vec::new()));
         let (verdict, sources) = match () {
             () if compared.is_empty() => none(),
             () if mismatched.is_empty() => (Verdict::Match, sources.into_iter().collect()),
+            () if self.usable.iter().any(is_equal) => (Verdict::Collision, sources.into_iter().collect()),
             () => (Verdict::Mismatch, sources.into_iter().collect()),
         };
         Part {
@@ -333,7 +351,8 @@ const fn unusable(rim: &Rim, at: Seconds, signer: SignerStatus) -> Option<Verdic
 }
 
 /// Whether two RIMs allow the same values in the same rows, in whatever order.
-fn same_rows(a: &Rim, b: &Rim) -> bool {
+#[must_use]
+pub fn same_rows(a: &Rim, b: &Rim) -> bool {
     let rows = |rim: &Rim| -> BTreeMap<u8, BTreeSet<[u8; 48]>> {
         rim.rows.iter().map(|row| (row.index, row.values.iter().map(|value| **value).collect())).collect()
     };

@@ -16,7 +16,7 @@ mod ids;
 mod model;
 mod signer;
 
-pub use compare::{Comparison, Part, Verdict, compare};
+pub use compare::{Comparison, Part, Verdict, compare, same_rows};
 pub use ids::{Wanted, rim_ids};
 pub use model::{
     Board, MAX_ANSWERS, MAX_NAME, MAX_RIM_BYTES, MAX_ROWS, MAX_VALUES, RIM_NETWORK, Rim, RimError, RimKind,

@@ -285,8 +285,9 @@ fn verdicts_and_statuses_have_names() {
         Verdict::NotYet,
         Verdict::Revoked,
         Verdict::Hold,
+        Verdict::Collision,
     ];
-    let names = ["match", "mismatch", "no-rim", "expired", "not-yet", "revoked", "hold"];
+    let names = ["match", "mismatch", "no-rim", "expired", "not-yet", "revoked", "hold", "collision"];
     assert_eq!(verdicts.map(Verdict::name), names);
     let statuses = [SignerStatus::Unchecked, SignerStatus::Good, SignerStatus::Hold, SignerStatus::Revoked];
     assert_eq!(statuses.map(SignerStatus::name), ["unchecked", "good", "hold", "revoked"]);
@@ -426,11 +427,32 @@ fn equal_rims_are_one_and_different_ones_a_collision() {
     assert!(!hopper(&gpu(), &[vbios(), shuffled]).parts[1].collision, "the same values, one of them twice");
     let mut different = again;
     different.rows[2].values = vec![[0xee; 48].into()];
+    // Nobody here knows which of them counts.
     for pair in [[vbios(), different.clone()], [different.clone(), vbios()]] {
         let found = hopper(&gpu(), &pair);
         assert_eq!((found.result(), found.mismatched_rows(), found.compared()), (Some(false), vec![2], 3));
-        assert!(found.parts[1].collision && found.reason().contains("collision"), "{}", found.reason());
+        assert_eq!((verdicts(&found)[1], found.parts[1].sources.len()), (Verdict::Collision, 2));
+        assert_eq!(found.parts[1].signer_status(), Some(SignerStatus::Unchecked));
+        assert!(
+            found.parts[1].collision && found.reason().contains("differ from another"),
+            "{}",
+            found.reason()
+        );
+        let with_driver = hopper(&gpu(), &[&pair[..], &[driver()]].concat());
+        assert_eq!((with_driver.result(), with_driver.is_complete()), (Some(false), false));
     }
+    // It equals neither as a whole.
+    let mut other = vbios();
+    other.rows[0].values = vec![[0xee; 48].into()];
+    let found = hopper(&gpu(), &[other.clone(), different.clone()]);
+    assert_eq!((found.result(), found.mismatched_rows(), found.compared()), (Some(false), vec![0, 2], 3));
+    assert_eq!(verdicts(&found)[1], Verdict::Mismatch);
+    assert!(found.parts[1].collision && found.reason().contains("collision"), "{}", found.reason());
+    // A document of nothing but a row that is passed over equals nothing.
+    let nvdec = rim(RimKind::Vbios, "GH100", "96.00.5E.00.01", &[35]);
+    let found =
+        hopper(&report(&(1..=64).collect::<Vec<_>>(), &gpu_fields(0x55)), &[nvdec, different.clone()]);
+    assert_eq!((found.result(), verdicts(&found)[1]), (Some(false), Verdict::Mismatch));
     // Different, and both match: said, and true.
     let more = Rim { rows: rows(&[0, 1, 2, 3]), ..vbios() };
     let found = hopper(&gpu(), &[vbios(), more]);

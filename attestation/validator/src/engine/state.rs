@@ -5,6 +5,7 @@
 //! same appraisal again.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::slice;
 
 use assay_appraisal::{Appraisal, OpenSession, Policy, State, Trust, open_session};
 use assay_gpu::device::{ChainKind, DeviceChain, DeviceEvidence, Report, asked};
@@ -16,7 +17,7 @@ use assay_x509::{Certificate, Fingerprint, OcspQuestion, Seconds};
 use minicbor::bytes::ByteVec;
 
 use crate::error::chain as chain_of;
-use crate::ocsp::{Cache, attach_to_rim};
+use crate::ocsp::{Cache, attach_to_rims};
 use crate::store::{Store, StoreError};
 
 /// Whose state, and of which evidence.
@@ -64,7 +65,8 @@ pub(crate) fn state_for(store: &Store, of: StateOf<'_>) -> Result<State, StoreEr
 
 /// Takes reference values in, with the answers at hand about their signer's certificates.
 fn take_rim(state: &mut State, mut rim: Rim, (cache, now_ms): (&Cache, u64)) {
-    if let Err(error) = attach_to_rim(&mut rim, &[], Some(cache), seconds(now_ms)) {
+    let at_hand = Some((cache, seconds(now_ms)));
+    if let Err(error) = attach_to_rims(slice::from_mut(&mut rim), &[], at_hand) {
         log::warn!("{}", chain_of(&error));
     }
     let id = rim.id();

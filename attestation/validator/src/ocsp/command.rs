@@ -10,7 +10,7 @@ use clap::{Args, Subcommand, ValueEnum};
 use serde_json::json;
 
 use super::request::name;
-use super::{Cache, Request, Subject, SubjectError, judge, load, nonces, requests};
+use super::{Cache, Request, Subject, judge, load, nonces, requests};
 use crate::cli::{self, print_json};
 use crate::error::{Error, read_up_to};
 use crate::rim::MAX_DOCUMENT;
@@ -102,7 +102,7 @@ pub(crate) struct CheckArgs {
     files: Vec<PathBuf>,
 }
 
-/// Runs one; `false` when a certificate is not known to be good.
+/// Runs one; `false` when a certificate is not known to be good, or cannot be asked about.
 pub(crate) fn run(command: &Command) -> Result<bool, Error> {
     match command {
         Command::Request(args) => ask(args),
@@ -110,28 +110,32 @@ pub(crate) fn run(command: &Command) -> Result<bool, Error> {
     }
 }
 
-/// Chains that could be read, or the file that could not be.
-type Read<T> = Result<T, (PathBuf, SubjectError)>;
-
 impl Whose {
-    fn read(&self, at: Seconds) -> Result<Read<Vec<Subject>>, Error> {
-        let (roots, mut subjects) = (Roots::nvidia(), Vec::new());
+    /// The chains that hold, and whether those are all: of each other one a line on standard error says why, and it
+    /// keeps none of these back.
+    fn proven(&self, at: Seconds) -> Result<(Vec<Subject>, bool), Error> {
+        let (roots, mut proven, mut whole) = (Roots::nvidia(), Vec::new(), true);
         let chains = self.chain.iter().map(|file| (file, MAX_CHAIN, Form::Chain));
         let bundles = self.bundle.iter().map(|file| (file, MAX_BUNDLE, Form::Bundle));
         let rims = self.rim.iter().map(|file| (file, MAX_DOCUMENT, Form::Rim));
         for (file, limit, form) in chains.chain(bundles).chain(rims) {
             let bytes = read_up_to(file, limit)?;
             let read = match form {
-                Form::Chain => Subject::device(file, &bytes, &roots, at).map(|one| vec![one]),
-                Form::Bundle => Subject::bundle(file, &bytes, &roots, at),
-                Form::Rim => Subject::rim(file, &bytes, &roots).map(|one| vec![one]),
+                Form::Chain => vec![Subject::device(file, &bytes, &roots, at)],
+                Form::Bundle => {
+                    Subject::bundle(file, &bytes, &roots, at).unwrap_or_else(|error| vec![Err(error)])
+                }
+                Form::Rim => vec![Subject::rim(file, &bytes, &roots)],
             };
-            match read {
-                Ok(read) => subjects.extend(read),
-                Err(error) => return Ok(Err((file.clone(), error))),
+            for one in read {
+                let name = one.as_ref().map_or_else(|_| file.clone(), |one| PathBuf::from(&one.name));
+                match one.and_then(Subject::proven) {
+                    Ok(subject) => proven.push(subject),
+                    Err(error) => whole = cli::undecodable(&name, &error)?,
+                }
             }
         }
-        Ok(Ok(subjects))
+        Ok((proven, whole))
     }
 }
 
@@ -147,10 +151,7 @@ fn seconds(time: Option<&str>) -> Result<Seconds, Error> {
 }
 
 fn ask(args: &RequestArgs) -> Result<bool, Error> {
-    let subjects = match args.whose.read(seconds(None)?)? {
-        Ok(subjects) => subjects,
-        Err((file, error)) => return cli::undecodable(&file, &error),
-    };
+    let (subjects, whole) = args.whose.proven(seconds(None)?)?;
     let hash = match args.hash {
         HashName::Sha1 => CertIdHash::Sha1,
         HashName::Sha256 => CertIdHash::Sha256,
@@ -176,14 +177,14 @@ fn ask(args: &RequestArgs) -> Result<bool, Error> {
             })
         };
         let all: Vec<_> = requests.iter().zip(&lines).map(one).collect();
-        return print_json(&json!({ "schema": 1, "requests": all })).map(|()| true);
+        return print_json(&json!({ "schema": 1, "requests": all })).map(|()| whole);
     }
     let mut out = io::stdout().lock();
     for (request, line) in requests.iter().zip(&lines) {
         let about = format!("# certificate {}: {}", request.position, plain(&request.subject));
         writeln!(out, "{about}\n{line}").map_err(Error::Output)?;
     }
-    Ok(true)
+    Ok(whole)
 }
 
 fn nonce() -> Result<[u8; 32], Error> {
@@ -214,18 +215,7 @@ fn quoted(text: &str) -> String {
 
 fn check(args: &CheckArgs) -> Result<bool, Error> {
     let at = seconds(args.time.as_deref())?;
-    let subjects = match args.whose.read(at)? {
-        Ok(subjects) => subjects,
-        Err((file, error)) => return cli::undecodable(&file, &error),
-    };
-    let mut proven = Vec::new();
-    for subject in subjects {
-        let file = PathBuf::from(&subject.name);
-        match subject.proven() {
-            Ok(subject) => proven.push(subject),
-            Err(error) => return cli::undecodable(&file, &error),
-        }
-    }
+    let (proven, whole) = args.whose.proven(at)?;
     let nonces = args.asked.as_deref().map(|dir| nonces(&proven, dir)).transpose()?.unwrap_or_default();
     let terms = OcspTerms { nonce_required: args.require_nonce, ..OcspTerms::at(at) };
     let asking = Asking { terms, nonces: &nonces, hold: HoldPolicy::default() };
@@ -236,7 +226,7 @@ fn check(args: &CheckArgs) -> Result<bool, Error> {
         judged.push(judge(subject.kind, &subject.chain, &given, &asking, cache.as_ref())?);
     }
     print(args, &proven, &judged)?;
-    Ok(judged.iter().all(|one| one.check.holds()))
+    Ok(whole && judged.iter().all(|one| one.check.holds()))
 }
 
 /// Answers that are named, and those that lie where `ocsp request` said.

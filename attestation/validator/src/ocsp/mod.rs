@@ -12,14 +12,14 @@ mod command;
 mod request;
 mod subject;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use assay_gpu::device::{
-    Asking, ChainKind, DeviceChain, DeviceEvidence, HoldPolicy, MAX_JUDGED, Revocation, Roots, crowded,
-    judge_revocation,
+    Asking, ChainKind, DeviceChain, DeviceEvidence, HoldPolicy, MAX_JUDGED, Revocation, Roots, about,
+    crowded, judge_revocation,
 };
-use assay_gpu::rim::{Rim, SignerChain};
+use assay_gpu::rim::{MAX_ANSWERS, Rim, SignerChain};
 use assay_x509::{Certificate, OcspResponse, Seconds};
 use minicbor::bytes::ByteVec;
 
@@ -111,29 +111,53 @@ pub fn attach(
     Ok(())
 }
 
-/// Adds answers about the certificates of a RIM's signer: those that are kept and those at hand come before those that
-/// the RIM carries.
+/// Adds to each of some RIMs the answers about its signer's certificates: those that are kept and those at hand come
+/// before those that the RIM carries, which give way where there is no room. What is good among those at hand is kept.
 ///
 /// # Errors
 /// [`Error::TooManyAnswers`] at hand and kept about one certificate, and those of the cache.
-pub fn attach_to_rim(
-    rim: &mut Rim,
+pub fn attach_to_rims(
+    rims: &mut [Rim],
     at_hand: &[Vec<u8>],
-    cache: Option<&Cache>,
-    at: Seconds,
+    cache: Option<(&Cache, Seconds)>,
 ) -> Result<(), Error> {
-    let certificates = rim.proof.certificates.iter().map(|der| der.as_slice());
-    let Ok(chain) = SignerChain::from_der(certificates) else { return Ok(()) };
+    let mut signers: BTreeMap<Vec<ByteVec>, Vec<ByteVec>> = BTreeMap::new();
+    for rim in rims {
+        let proof = &mut rim.proof;
+        if !signers.contains_key(&proof.certificates) {
+            let answers = about_signer(&proof.certificates, at_hand, cache)?;
+            signers.insert(proof.certificates.clone(), answers);
+        }
+        let own = signers.get(&proof.certificates).into_iter().flatten().cloned();
+        let carried = std::mem::take(&mut proof.ocsp);
+        proof.ocsp = own.chain(carried).take(MAX_ANSWERS).collect();
+    }
+    Ok(())
+}
+
+/// The answers kept and at hand about a signer's certificates, each once: fewer than a RIM may carry, since each of its
+/// few certificates may have a few.
+fn about_signer(
+    certificates: &[ByteVec],
+    at_hand: &[Vec<u8>],
+    cache: Option<(&Cache, Seconds)>,
+) -> Result<Vec<ByteVec>, Error> {
+    let Ok(chain) = SignerChain::from_der(certificates.iter().map(|der| der.as_slice())) else {
+        return Ok(Vec::new());
+    };
     let (kind, chain) = (ChainKind::Rim, chain.certificates());
-    let mut own = cache.map_or(Ok(Vec::new()), |cache| cache.answers(kind, chain, at))?;
-    for answer in at_hand {
+    let mut own = Vec::new();
+    if let Some((cache, at)) = cache {
+        cache.keep(kind, chain, at_hand, &Asking::stapled(at, HoldPolicy::default()))?;
+        own = cache.answers(kind, chain, at)?;
+    }
+    for answer in about(kind, chain, at_hand) {
         if !own.contains(answer) {
             own.push(answer.clone());
         }
     }
     bounded(kind, chain, &own)?;
-    crate::rim::attach(rim, &own.into_iter().map(ByteVec::from).collect::<Vec<_>>());
-    Ok(())
+    Ok(own.into_iter().map(ByteVec::from).collect())
 }
 
 /// Keeps what is good among the answers that devices brought along whose chains hold: of all of them the first 64

@@ -66,11 +66,16 @@ impl Subject {
         Ok(Self::of_device(file.display().to_string(), &chain, roots, at))
     }
 
-    /// The chains of a bundle's devices, in its order.
+    /// The chains of a bundle's devices, in its order; an entry without certificates hides none of the others.
     ///
     /// # Errors
-    /// [`SubjectError`].
-    pub fn bundle(file: &Path, bytes: &[u8], roots: &Roots, at: Seconds) -> Result<Vec<Self>, SubjectError> {
+    /// [`SubjectError`] of bytes that are no bundle.
+    pub fn bundle(
+        file: &Path,
+        bytes: &[u8],
+        roots: &Roots,
+        at: Seconds,
+    ) -> Result<Vec<Result<Self, SubjectError>>, SubjectError> {
         let devices = bundle::parse(bytes).map_err(SubjectError::Bundle)?;
         let one = |(nth, device): (usize, bundle::BundleDevice)| {
             let of_chain = |fault: &EntryFault| {
@@ -82,7 +87,7 @@ impl Subject {
             let chain = DeviceChain::from_der(&device.chain).map_err(SubjectError::Chain)?;
             Ok(Self::of_device(format!("{}#{nth}", file.display()), &chain, roots, at))
         };
-        devices.into_iter().enumerate().map(one).collect()
+        Ok(devices.into_iter().enumerate().map(one).collect())
     }
 
     /// The certificates of whoever signed a document of reference values.

@@ -11,7 +11,8 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 
 use super::import::{Import, Imported};
-use crate::cli::{print_json, time};
+use super::load::answer;
+use crate::cli::{print_json, time, undecodable};
 use crate::config::Home;
 use crate::error::{Error, chain};
 use crate::ocsp::{self, Cache};
@@ -67,7 +68,7 @@ pub(crate) fn run(command: &Command) -> Result<bool, Error> {
     let key = trusted::signing_key(&args.place(args.key.as_ref(), Home::key)?)?;
     let out = args.place(args.out.as_ref(), Home::rims)?;
     let at = Seconds::try_from(time(args.time.as_deref())? / 1000).unwrap_or(Seconds::MAX);
-    let (roots, answers) = (Roots::nvidia(), ocsp::load(&args.ocsp)?);
+    let (roots, (answers, whole)) = (Roots::nvidia(), answers(&args.ocsp)?);
     let cache = args.dir.clone().map(|dir| Cache::open(&Home::new(dir).ocsp())).transpose()?;
     fs::create_dir_all(&out).map_err(|source| Error::WriteFile { path: out.clone(), source })?;
     let import =
@@ -87,7 +88,19 @@ pub(crate) fn run(command: &Command) -> Result<bool, Error> {
         }
         false => print(&done).map_err(Error::Output)?,
     }
-    failed.map_or(Ok(done.iter().all(|one| one.written.is_some())), Err)
+    failed.map_or(Ok(whole && done.iter().all(|one| one.written.is_some())), Err)
+}
+
+/// The answers that say something, and whether all do: of each other a line on standard error says why not.
+fn answers(files: &[PathBuf]) -> Result<(Vec<Vec<u8>>, bool), Error> {
+    let (mut answers, mut whole) = (Vec::new(), true);
+    for (file, bytes) in files.iter().zip(ocsp::load(files)?) {
+        match answer(bytes) {
+            Ok(answer) => answers.push(answer),
+            Err(reason) => whole = undecodable(file, &reason)?,
+        }
+    }
+    Ok((answers, whole))
 }
 
 fn civil_of(at: Seconds) -> String {
@@ -106,7 +119,9 @@ impl Imported {
     fn json(&self) -> Value {
         let file = self.file.display().to_string();
         let written = self.written.as_ref().map(|path| path.display().to_string());
-        let removed: Vec<String> = self.removed.iter().map(|path| path.display().to_string()).collect();
+        let shown =
+            |paths: &[PathBuf]| paths.iter().map(|path| path.display().to_string()).collect::<Vec<_>>();
+        let (removed, collides) = (shown(&self.removed), shown(&self.collides));
         let examined = match &self.examined {
             Ok(examined) => examined,
             Err(error) => {
@@ -118,6 +133,7 @@ impl Imported {
             "file": file,
             "written": written,
             "removed": removed,
+            "collides_with": collides,
             "id": self.id,
             "kind": examined.claim.kind.name(),
             "product": examined.claim.product,
@@ -167,6 +183,10 @@ fn print(done: &[Imported]) -> io::Result<()> {
         for path in &one.removed {
             let path = plain(&path.display().to_string());
             writeln!(out, "{path}: removed, for it was signed by the same signer")?;
+        }
+        for path in &one.collides {
+            let (path, id) = (plain(&path.display().to_string()), one.id.as_deref().unwrap_or_default());
+            writeln!(out, "{path}: other rows for {id}; no device passes until one of the two is removed")?;
         }
     }
     for one in done {

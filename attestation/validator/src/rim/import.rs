@@ -4,8 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use assay_gpu::device::{Asking, ChainKind, HoldPolicy};
-use assay_gpu::rim::{RIM_NETWORK, Rim, RimError, SignerStatus};
+use assay_gpu::device::HoldPolicy;
+use assay_gpu::rim::{RIM_NETWORK, Rim, RimError, SignerStatus, same_rows};
 use assay_wire::{Digest, Envelope, Kind, Network, SigningKey, cbor};
 use assay_x509::Seconds;
 
@@ -14,7 +14,7 @@ use super::examine::{Examined, examine};
 use super::load::{board, files};
 use crate::error::{Error, read_up_to};
 use crate::init;
-use crate::ocsp::{Cache, attach_to_rim};
+use crate::ocsp::{Cache, attach_to_rims};
 
 /// What documents are imported by, and where to.
 #[derive(Debug, Clone, Copy)]
@@ -52,6 +52,8 @@ pub struct Imported {
     pub written: Option<PathBuf>,
     /// Earlier reduced forms of the same signer, removed because it is revoked or on hold.
     pub removed: Vec<PathBuf>,
+    /// Reduced forms of this key for the same id with other rows: no device passes while both are there.
+    pub collides: Vec<PathBuf>,
 }
 
 impl Import<'_> {
@@ -77,19 +79,21 @@ impl Import<'_> {
             _ => Vec::new(),
         };
         let counts = in_force && !taken_back && unfit.is_none();
-        let written = rim.filter(|_| counts).map(|rim| self.write(&rim)).transpose()?;
-        Ok(Imported { file: file.to_owned(), examined, in_force, signer, id, unfit, written, removed })
+        let (mut written, mut collides) = (None, Vec::new());
+        if let Some(rim) = rim.filter(|_| counts) {
+            written = Some(self.write(&rim)?);
+            collides = self.colliding(&rim)?;
+        }
+        let file = file.to_owned();
+        Ok(Imported { file, examined, in_force, signer, id, unfit, written, removed, collides })
     }
 
     /// The RIM with the answers about its signer, if signature and chain hold.
     fn rim(&self, file: &Path, examined: &Examined) -> Result<Option<Rim>, Error> {
         let board = board(file, &examined.claim.version);
         let Ok(mut rim) = examined.clone().rim(board) else { return Ok(None) };
-        if let Some(cache) = self.cache {
-            let asking = Asking::stapled(self.at, HoldPolicy::default());
-            cache.keep(ChainKind::Rim, &examined.certificates, self.answers, &asking)?;
-        }
-        attach_to_rim(&mut rim, self.answers, self.cache, self.at)?;
+        let cache = self.cache.map(|cache| (cache, self.at));
+        attach_to_rims(std::slice::from_mut(&mut rim), self.answers, cache)?;
         Ok(Some(rim))
     }
 
@@ -122,6 +126,16 @@ impl Import<'_> {
             fs::remove_file(path).map_err(|source| Error::WriteFile { path: path.clone(), source })?;
         }
         Ok(removed)
+    }
+
+    /// What this key has signed for the same id with other rows.
+    fn colliding(&self, rim: &Rim) -> Result<Vec<PathBuf>, Error> {
+        let id = rim.id();
+        let collides = |path: &PathBuf| {
+            let other = self.own(path).and_then(|envelope| Rim::decode(&envelope.payload).ok());
+            other.is_some_and(|other| other.id() == id && !same_rows(&other, rim))
+        };
+        Ok(files(self.out)?.into_iter().filter(collides).collect())
     }
 
     /// The envelope in a file, if it is a RIM's and says that it is of this key.

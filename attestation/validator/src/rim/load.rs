@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use assay_appraisal::Trust;
 use assay_gpu::rim::{Board, MAX_ANSWERS, RIM_NETWORK, Rim, RimError};
 use assay_wire::{Envelope, Kind, Network, WireError};
-use assay_x509::{OcspResponse, X509Error};
-use minicbor::bytes::ByteVec;
+use assay_x509::{OcspFault, OcspResponse, X509Error};
 
 use super::document::MAX_DOCUMENT;
 use super::examine::{Unproven, examine};
 use crate::error::{Error, read_up_to};
+use crate::ocsp::attach_to_rims;
 
 /// The most files that are read.
 pub const MAX_FILES: usize = 4096;
@@ -39,6 +39,9 @@ pub enum Reason {
     /// Not an answer of an OCSP responder.
     #[error("OCSP answer: {0}")]
     Answer(X509Error),
+    /// An answer of an OCSP responder that says nothing of any certificate.
+    #[error("OCSP answer: {0}")]
+    Refusal(OcspFault),
     /// More OCSP answers than are taken.
     #[error("more than {MAX_ANSWERS} OCSP answers")]
     Answers,
@@ -60,11 +63,12 @@ pub struct Refused {
 }
 
 /// Reads every file of a folder, by name, but those whose name begins with a dot: documents whose signature holds and whose chain leads to `root` (DER), and
-/// reduced forms by validators that `trust` names. Answers of OCSP responders (DER) come with every RIM. Whether a RIM is in
+/// reduced forms by validators that `trust` names. Answers of OCSP responders (DER) come with the RIMs whose signers they are about. Whether a RIM is in
 /// force and its signer good is for [`assay_gpu::rim::compare`] to say.
 ///
 /// # Errors
-/// [`Error::ReadFile`] when the folder can't be read; [`Error::Argument`] when it has more than [`MAX_FILES`] files.
+/// [`Error::ReadFile`] when the folder can't be read; [`Error::Argument`] when it has more than [`MAX_FILES`] files;
+/// [`Error::TooManyAnswers`] about one certificate.
 pub fn load_dir(dir: &Path, root: &[u8], trust: Option<&Trust>) -> Result<(Vec<Rim>, Vec<Refused>), Error> {
     let (mut rims, mut refused, mut answers) = (Vec::new(), Vec::new(), Vec::new());
     for file in files(dir)? {
@@ -75,22 +79,14 @@ pub fn load_dir(dir: &Path, root: &[u8], trust: Option<&Trust>) -> Result<(Vec<R
             Err(reason) => refused.push(Refused { file, reason }),
         }
     }
-    for rim in &mut rims {
-        attach(rim, &answers);
-    }
+    attach_to_rims(&mut rims, &answers, None)?;
     Ok((rims, refused))
-}
-
-/// Adds answers before those that a RIM carries, which give way where there is no room.
-pub(crate) fn attach(rim: &mut Rim, answers: &[ByteVec]) {
-    let carried = std::mem::take(&mut rim.proof.ocsp);
-    rim.proof.ocsp = answers.iter().cloned().chain(carried).take(MAX_ANSWERS).collect();
 }
 
 /// What a file holds.
 enum Loaded {
     Rim(Box<Rim>),
-    Answer(ByteVec),
+    Answer(Vec<u8>),
 }
 
 /// The files of a folder by name, without drafts of [`super::Import`], whose names begin with a dot.
@@ -118,10 +114,16 @@ fn load(file: &Path, root: &[u8], trust: Option<&Trust>) -> Result<Loaded, Reaso
     match bytes.first() {
         Some(&ENVELOPE) => reduced(&bytes, trust).map(|rim| Loaded::Rim(Box::new(rim))),
         // What an answer is worth is judged with the chain that it is about.
-        Some(&ANSWER) => {
-            OcspResponse::parse(&bytes).map(|_| Loaded::Answer(bytes.into())).map_err(Reason::Answer)
-        }
+        Some(&ANSWER) => answer(bytes).map(Loaded::Answer),
         _ => Ok(Loaded::Rim(Box::new(load_document(file, &bytes, root)?))),
+    }
+}
+
+/// An answer that says something of a certificate.
+pub(super) fn answer(bytes: Vec<u8>) -> Result<Vec<u8>, Reason> {
+    match OcspResponse::parse(&bytes).map_err(Reason::Answer)?.refusal() {
+        Some(refusal) => Err(Reason::Refusal(OcspFault::Refused(refusal))),
+        None => Ok(bytes),
     }
 }
 

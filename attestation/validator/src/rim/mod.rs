@@ -29,7 +29,6 @@ pub use content::Content;
 pub use document::{DocumentError, MAX_DOCUMENT};
 pub use examine::{ChainFault, Examined, Unproven, examine};
 pub use import::{Import, Imported};
-pub(crate) use load::attach;
 pub use load::{MAX_FILES, Reason, Refused, load_dir, load_document};
 pub use shelf::Shelf;
 pub use signature::SignatureFault;

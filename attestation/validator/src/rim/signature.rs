@@ -25,6 +25,9 @@ pub enum SignatureFault {
     /// The document is not the one that was signed.
     #[error("the document does not have the digest that was signed")]
     Digest,
+    /// The value is not base64 of two numbers of P-384.
+    #[error("the signature value is not base64 of 96 bytes")]
+    Value,
     /// There is no certificate, or its key is no P-384 key.
     #[error("the first certificate is not of a key on P-384")]
     Key,
@@ -40,10 +43,10 @@ pub(super) struct Parts {
     pub(super) signed: String,
     /// Canonical form of `SignedInfo`: what the signature value covers.
     info: String,
-    /// What `SignedInfo` says the digest of `signed` is.
-    digest: [u8; 48],
-    /// `r || s` (RFC 4051 3.4.1).
-    value: [u8; 96],
+    /// What `SignedInfo` says the digest of `signed` is; `None` where it is no digest.
+    digest: Option<[u8; 48]>,
+    /// `r || s` (RFC 4051 3.4.1); `None` where it is not.
+    value: Option<[u8; 96]>,
     /// DER of the certificates, in their order.
     pub(super) certificates: Vec<Vec<u8>>,
 }
@@ -78,12 +81,12 @@ impl Parts {
         let Some(PublicKey::Ec { curve: EcCurve::P384, point }) = key else {
             return Err(SignatureFault::Key);
         };
-        let (r, s) = self.value.split_at(48);
+        let (r, s) = self.value.as_ref().ok_or(SignatureFault::Value)?.split_at(48);
         verify_ecdsa(Curve::P384, point, SignatureHash::Sha384, self.info.as_bytes(), r, s)
             .map_err(SignatureFault::Invalid)?;
-        match Sha384::digest(self.signed.as_bytes())[..] == self.digest {
-            true => Ok(()),
-            false => Err(SignatureFault::Digest),
+        match self.digest {
+            Some(digest) if Sha384::digest(self.signed.as_bytes())[..] == digest => Ok(()),
+            _ => Err(SignatureFault::Digest),
         }
     }
 }
@@ -120,7 +123,7 @@ fn children<'a, 'i, const N: usize>(
 }
 
 /// The digest in `SignedInfo`, read from the bytes that are signed.
-fn reference(info: &str) -> Result<[u8; 48], DocumentError> {
+fn reference(info: &str) -> Result<Option<[u8; 48]>, DocumentError> {
     let document = parse(info)?;
     let [method, signature, reference] = children(
         document.root_element(),
@@ -162,7 +165,10 @@ fn certificates(keys: Node<'_, '_>) -> Result<Vec<Vec<u8>>, DocumentError> {
     let [data] = children(keys, "KeyInfo", ["X509Data"])?;
     let list = elements("X509Data", data)?;
     let read = |node: &Node<'_, '_>| match is_dsig(node) && node.tag_name().name() == "X509Certificate" {
-        true => base64("X509Certificate", *node),
+        true => {
+            let der = base64(text("X509Certificate", *node)?);
+            der.ok_or_else(|| shape("X509Certificate", *node, "not base64"))
+        }
         false => Err(shape("X509Data", *node, "something other than a certificate")),
     };
     match list.get(MAX_CERTIFICATES) {
@@ -175,15 +181,13 @@ fn certificates(keys: Node<'_, '_>) -> Result<Vec<Vec<u8>>, DocumentError> {
     }
 }
 
-/// Base64 of exactly `N` bytes.
-fn sized<const N: usize>(what: &'static str, node: Node<'_, '_>) -> Result<[u8; N], DocumentError> {
-    base64(what, node)?
-        .try_into()
-        .map_err(|_| shape(what, node, "not the length of a P-384 or SHA-384 value"))
+/// Base64 of exactly `N` bytes; `None` of any other text.
+fn sized<const N: usize>(what: &'static str, node: Node<'_, '_>) -> Result<Option<[u8; N]>, DocumentError> {
+    Ok(base64(text(what, node)?).and_then(|bytes| bytes.try_into().ok()))
 }
 
 /// Base64 with white space (XML Schema part 2, 3.2.16).
-fn base64(what: &'static str, node: Node<'_, '_>) -> Result<Vec<u8>, DocumentError> {
-    let dense: String = text(what, node)?.chars().filter(|c| !c.is_ascii_whitespace()).collect();
-    Base64::decode_vec(&dense).map_err(|_| shape(what, node, "not base64"))
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let dense: String = text.chars().filter(|c| !c.is_ascii_whitespace()).collect();
+    Base64::decode_vec(&dense).ok()
 }

@@ -4,7 +4,7 @@ use std::error::Error as StdError;
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use assay_gpu::bundle::MAX_BUNDLE;
+use assay_gpu::bundle::{BundleError, MAX_BUNDLE, MAX_DEVICES};
 use assay_gpu::device::{Architecture, Roots};
 use assay_gpu::rim::Rim;
 use assay_x509::Seconds;
@@ -14,7 +14,7 @@ use serde_json::json;
 use super::{Asked, Entry, InputError, Judged, MAX_CHAIN, MAX_OCSP, MAX_REPORT, bundle, judge, pair};
 use crate::cli::{self, print_json};
 use crate::error::{Error, chain, read_up_to};
-use crate::ocsp::{Cache, attach, attach_to_rim};
+use crate::ocsp::{Cache, attach, attach_to_rims};
 use crate::rim::{Refused, load_dir};
 use crate::{text, trusted};
 
@@ -22,7 +22,7 @@ use crate::{text, trusted};
 #[derive(Debug, Args)]
 #[command(
     override_usage = "assay-validator verify-gpu [OPTIONS] --report <FILE> --chain <FILE>\n       \
-                      assay-validator verify-gpu [OPTIONS] --bundle <FILE>",
+                      assay-validator verify-gpu [OPTIONS] --bundle <FILE>...",
     after_help = "Exit codes: 0 every device's signature and chain hold and no check failed; 1 otherwise, or a bundle \
                   could not be decoded; 2 wrong arguments; 3 a file could not be read."
 )]
@@ -33,9 +33,10 @@ pub(crate) struct VerifyGpuArgs {
     /// Its certificates in PEM, leaf first.
     #[arg(long, value_name = "FILE", requires = "report")]
     chain: Option<PathBuf>,
-    /// Several devices: a JSON array of {arch, nonce, evidence, certificate}.
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["report", "chain", "arch"])]
-    bundle: Option<PathBuf>,
+    /// Several devices: a JSON array of {arch, nonce, evidence, certificate}. Of several files, such as one of
+    /// the GPUs and one of the switches, all devices are held against each other.
+    #[arg(long, value_name = "FILE", num_args = 1.., conflicts_with_all = ["report", "chain", "arch"])]
+    bundle: Vec<PathBuf>,
     /// The nonce that every report must answer, 64 hexadecimal digits.
     #[arg(long, value_name = "HEX")]
     nonce: Option<String>,
@@ -108,9 +109,7 @@ fn judged(args: &VerifyGpuArgs) -> Result<Result<(Judged, u64), Undecodable>, Er
     let ocsp = args.ocsp.iter().map(|path| read_up_to(path, MAX_OCSP)).collect::<Result<Vec<_>, _>>()?;
     let cache = args.cache.as_deref().map(Cache::open).transpose()?;
     let at = Seconds::try_from(at_ms / 1000).unwrap_or(Seconds::MAX);
-    for rim in &mut rims {
-        attach_to_rim(rim, &ocsp, cache.as_ref(), at)?;
-    }
+    attach_to_rims(&mut rims, &ocsp, cache.as_ref().map(|cache| (cache, at)))?;
     for entry in &mut entries {
         attach(&mut entry.evidence, &ocsp, cache.as_ref(), (&roots, at))?;
     }
@@ -120,17 +119,30 @@ fn judged(args: &VerifyGpuArgs) -> Result<Result<(Judged, u64), Undecodable>, Er
 }
 
 fn entries(args: &VerifyGpuArgs) -> Result<Result<Vec<Entry>, Undecodable>, Error> {
-    match (&args.bundle, &args.report, &args.chain) {
-        (Some(file), ..) => {
-            let entries = bundle(&read_up_to(file, MAX_BUNDLE)?);
-            Ok(entries.map_err(|error| (file.clone(), error.into())))
-        }
-        (None, Some(report), Some(certificates)) => {
+    match (args.bundle.as_slice(), &args.report, &args.chain) {
+        ([], Some(report), Some(certificates)) => {
             let (report, chain) = (read_up_to(report, MAX_REPORT)?, read_up_to(certificates, MAX_CHAIN)?);
             Ok(Ok(vec![pair(&report, &chain, args.arch.map(Architecture::from))]))
         }
-        _ => Err(Error::Argument("a report and its chain, or a bundle".to_owned())),
+        ([], ..) => Err(Error::Argument("a report and its chain, or a bundle".to_owned())),
+        (files, ..) => bundles(files),
     }
+}
+
+/// The devices of all files, no more of them than one file may have.
+fn bundles(files: &[PathBuf]) -> Result<Result<Vec<Entry>, Undecodable>, Error> {
+    let mut entries = Vec::new();
+    for file in files {
+        match bundle(&read_up_to(file, MAX_BUNDLE)?) {
+            Ok(more) => entries.extend(more),
+            Err(error) => return Ok(Err((file.clone(), error.into()))),
+        }
+        if entries.len() > MAX_DEVICES {
+            let error = BundleError::Devices { seen: entries.len() };
+            return Ok(Err((file.clone(), error.into())));
+        }
+    }
+    Ok(Ok(entries))
 }
 
 /// Reference values of the folder that count, and the files that don't.
@@ -151,9 +163,8 @@ fn show(args: &VerifyGpuArgs, judged: &Judged, at_ms: u64) -> Result<bool, Error
     match args.json {
         true => print_json(&judged.json())?,
         false => {
-            let file = args.bundle.as_ref().or(args.report.as_ref());
-            let file = file.map(|file| file.display().to_string()).unwrap_or_default();
-            let page = judged.page(&file, at_ms, text::colour());
+            let files = args.bundle.iter().chain(&args.report).map(|file| file.display().to_string());
+            let page = judged.page(&files.collect::<Vec<_>>().join(", "), at_ms, text::colour());
             io::stdout().lock().write_all(page.as_bytes()).map_err(Error::Output)?;
         }
     }

@@ -10,6 +10,9 @@ pub const MAX_CHAIN: usize = 64 << 10;
 /// Longest OCSP response.
 pub const MAX_OCSP: usize = 64 << 10;
 
+/// The first byte of a report, which is no hexadecimal digit.
+const SPDM_VERSION: u8 = 0x11;
+
 /// One device's evidence, and what its file says beside it.
 #[derive(Debug, Clone)]
 pub struct Entry {
@@ -43,14 +46,20 @@ pub enum InputError {
 #[must_use]
 pub fn pair(report: &[u8], chain: &[u8], architecture: Option<Architecture>) -> Entry {
     let (chain, fault) = bundle::certificates(chain);
-    let faults = fault.into_iter().collect();
-    Entry::new(BundleDevice { architecture, nonce: None, report: unhex(report), chain, faults })
+    let mut faults: Vec<EntryFault> = fault.into_iter().collect();
+    let report = bytes_of(report).unwrap_or_else(|error| {
+        faults.push(EntryFault::Digits(error));
+        Vec::new()
+    });
+    Entry::new(BundleDevice { architecture, nonce: None, report, chain, faults })
 }
 
-/// The bytes that hexadecimal digits stand for; anything else as it is.
-fn unhex(bytes: &[u8]) -> Vec<u8> {
-    let digits: Vec<u8> = bytes.iter().copied().filter(|byte| !byte.is_ascii_whitespace()).collect();
-    hex::decode(digits).ok().filter(|bytes| !bytes.is_empty()).unwrap_or_else(|| bytes.to_vec())
+/// A report begins with a byte that no text has.
+fn bytes_of(report: &[u8]) -> Result<Vec<u8>, BundleError> {
+    match report.first() {
+        Some(&SPDM_VERSION) => Ok(report.to_vec()),
+        _ => bundle::report_from_hex(&String::from_utf8_lossy(report)),
+    }
 }
 
 /// The devices of a bundle, in its order.
@@ -59,24 +68,22 @@ fn unhex(bytes: &[u8]) -> Vec<u8> {
 /// [`InputError::Bundle`].
 pub fn bundle(text: &[u8]) -> Result<Vec<Entry>, InputError> {
     let devices = bundle::parse(text).map_err(InputError::Bundle)?;
-    let mut gpus = 0..=u8::MAX;
-    let entry = |device: BundleDevice| {
-        let mut entry = Entry::new(device);
-        entry.evidence.gpu = entry.evidence.gpu.and_then(|_| gpus.next());
-        entry
-    };
-    Ok(devices.into_iter().map(entry).collect())
+    Ok(devices.into_iter().map(Entry::new).collect())
 }
 
 impl Entry {
-    /// GPUs are number 0.
     fn new(device: BundleDevice) -> Self {
         let BundleDevice { architecture, nonce, report, chain, faults } = device;
         let architecture = architecture.or_else(|| DeviceEvidence::seen(&report, &chain));
         let kind = architecture.unwrap_or(Architecture::Hopper);
-        let gpu = (!kind.is_switch()).then_some(0);
-        let evidence =
-            DeviceEvidence { gpu, architecture: kind, report, chain, ocsp: Vec::new(), simulated: false };
+        let evidence = DeviceEvidence {
+            gpu: None,
+            architecture: kind,
+            report,
+            chain,
+            ocsp: Vec::new(),
+            simulated: false,
+        };
         Self { evidence, architecture, nonce, faults }
     }
 
@@ -87,7 +94,7 @@ impl Entry {
             match fault {
                 EntryFault::Form => (checks.signature, checks.chain) = (no(), no()),
                 EntryFault::Nonce => checks.nonce = no(),
-                EntryFault::Report { .. } => checks.signature = no(),
+                EntryFault::Report { .. } | EntryFault::Digits(_) => checks.signature = no(),
                 EntryFault::Architecture | EntryFault::Certificates | EntryFault::Pem(_) => {
                     checks.chain = no();
                 }

@@ -63,6 +63,7 @@ fn part(part: &Part) -> Value {
         "verdict": part.verdict.name(),
         "compared": part.compared.len(),
         "mismatched_rows": part.mismatched,
+        "collision": part.collision,
         "signer": part.signer_status().map(SignerStatus::name),
         "sources": part.sources.iter().map(ToString::to_string).collect::<Vec<_>>(),
     })

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use assay_appraisal::Verdict;
 use assay_gpu::device::{Check, Pdi, Topology};
-use assay_gpu::rim::Comparison;
+use assay_gpu::rim::{Comparison, Part, Verdict as Rims};
 
 use super::{Device, Judged};
 use crate::inspect::page::Table;
@@ -58,6 +58,7 @@ impl Judged {
         self.lines(out, &mark, |device| checks(device, Check::fails));
         self.faults(out, &mark, true);
         let mark = styled(colour, YELLOW, "!");
+        self.lines(out, &mark, disputed);
         for one in &self.refused {
             let _ =
                 writeln!(out, "  {mark} {} is not used: {}", path(&one.file), plain(&one.reason.to_string()));
@@ -67,7 +68,11 @@ impl Judged {
     /// What could not be judged, and notes.
     fn rest(&self, out: &mut String, colour: bool) {
         let mark = styled(colour, CYAN, "i");
-        self.lines(out, &mark, |device| checks(device, |check| check.result.is_none()));
+        self.lines(out, &mark, |device| {
+            let mut open = checks(device, |check| check.result.is_none());
+            open.retain(|one| !disputed(device).contains(one));
+            open
+        });
         self.lines(out, &mark, part_measured);
         self.lines(out, &mark, |device| {
             device.judgement.findings.iter().map(|note| (note.id(), note.to_string())).collect()
@@ -117,7 +122,20 @@ type Said = (&'static str, String);
 fn part_measured(device: &Device) -> Vec<Said> {
     let (check, comparison) = (&device.judgement.checks.measurements, &device.judgement.comparison);
     let whole = comparison.as_ref().is_none_or(Comparison::is_complete);
-    if check.holds() && !whole { vec![("measurements", check.reason.clone())] } else { Vec::new() }
+    if check.holds() && !whole && disputed(device).is_empty() {
+        vec![("measurements", check.reason.clone())]
+    } else {
+        Vec::new()
+    }
+}
+
+/// Measurements that did not fail, and reference values at hand for them of which something is known that speaks against
+/// them.
+fn disputed(device: &Device) -> Vec<Said> {
+    let (check, comparison) = (&device.judgement.checks.measurements, &device.judgement.comparison);
+    let against = |part: &Part| matches!(part.verdict, Rims::Revoked | Rims::Hold);
+    let any = comparison.as_ref().is_some_and(|comparison| comparison.parts.iter().any(against));
+    if any && !check.fails() { vec![("measurements", check.reason.clone())] } else { Vec::new() }
 }
 
 fn checks(device: &Device, is_wanted: impl Fn(&Check) -> bool) -> Vec<Said> {

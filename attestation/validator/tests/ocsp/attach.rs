@@ -1,11 +1,9 @@
 //! Answers that are added to a device's evidence: whose come first, and which are kept.
 
-use assay_gpu::device::{
-    Architecture, Asking, ChainKind, DeviceEvidence, Expectation, HoldPolicy, Roots, verify,
-};
+use assay_gpu::device::{Architecture, DeviceEvidence, Expectation, HoldPolicy, Roots, verify};
 use assay_gpu::rim::{Rim, RimKind, SignerProof, SignerStatus};
 use assay_validator::error::Error;
-use assay_validator::ocsp::{Cache, attach, attach_to_rim, keep_brought};
+use assay_validator::ocsp::{Cache, attach, attach_to_rims, keep_brought};
 use assay_wire::Digest;
 use assay_x509::Certificate;
 use p384::ecdsa::DerSignature;
@@ -173,13 +171,17 @@ fn a_kept_revocation_reaches_the_signer_of_a_rim() {
     };
     let status = |at_hand: &[Vec<u8>], cache: Option<&Cache>| {
         let mut rim = rim();
-        attach_to_rim(&mut rim, at_hand, cache, NOW).unwrap();
+        let cache = cache.map(|cache| (cache, NOW));
+        attach_to_rims(std::slice::from_mut(&mut rim), at_hand, cache).unwrap();
         SignerStatus::of(&rim, NOW, HoldPolicy::default())
     };
     assert_eq!(status(&[], Some(&cache)), SignerStatus::Unchecked);
     let taken_back = answer(1, &revoked("20251201000000Z", Some(1)), 31);
     assert_eq!(status(std::slice::from_ref(&taken_back), None), SignerStatus::Revoked);
-    let asking = Asking::stapled(NOW, HoldPolicy::default());
-    assert_eq!(cache.keep(ChainKind::Rim, &chain, &[taken_back], &asking).unwrap(), 1);
-    assert_eq!(status(&[], Some(&cache)), SignerStatus::Revoked);
+    assert_eq!(status(&[], Some(&cache)), SignerStatus::Unchecked);
+    assert_eq!(status(&[taken_back], Some(&cache)), SignerStatus::Revoked);
+    assert_eq!(status(&[], Some(&cache)), SignerStatus::Revoked, "it was kept");
+    let goods: Vec<_> = (20..25).map(|day| answer(1, &good(), day)).collect();
+    let refused = attach_to_rims(&mut [rim()], &goods, None);
+    assert!(matches!(refused, Err(Error::TooManyAnswers { position: 1, limit: 4 })), "{refused:?}");
 }

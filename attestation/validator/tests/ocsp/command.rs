@@ -24,7 +24,7 @@ fn json(output: &Output, code: i32) -> Value {
     serde_json::from_str(&printed(output, code)).unwrap()
 }
 
-/// Files of the data folder and the option that each is given to: chains, bundles, reference values.
+/// Files of the data folder whose chains hold, and the option that each is given to: chains, bundles, reference values.
 fn files() -> Vec<(&'static str, PathBuf)> {
     let default = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data");
     let data = std::env::var_os("ASSAY_DATA").map_or_else(|| PathBuf::from(default), PathBuf::from);
@@ -33,16 +33,19 @@ fn files() -> Vec<(&'static str, PathBuf)> {
         return vec![];
     };
     let cases: Value = serde_json::from_str(&text).unwrap();
-    let mut files = BTreeSet::new();
+    let (mut files, mut broken) = (BTreeSet::new(), BTreeSet::new());
     let named = |entry: &Value, key: &str| entry[key].as_str().map(|name| data.join("gpu").join(name));
     for (list, key, option) in
         [("cases", "chain", "--chain"), ("cases", "bundle", "--bundle"), ("rims", "file", "--rim")]
     {
-        let entries = cases[list].as_array().unwrap().iter();
-        files.extend(entries.filter_map(|entry| Some((option, named(entry, key)?))));
+        for entry in cases[list].as_array().unwrap() {
+            let Some(file) = named(entry, key) else { continue };
+            let holds = entry["expected"]["chain"] == true;
+            (if holds { &mut files } else { &mut broken }).insert((option, file));
+        }
     }
     assert!(!files.is_empty(), "no files in the data");
-    files.into_iter().collect()
+    files.difference(&broken).cloned().collect()
 }
 
 /// Chains of single devices.
@@ -133,6 +136,37 @@ fn real_chains_are_good_only_with_answers() {
         assert_eq!(std::fs::read_dir(&cache).unwrap().count(), 0);
         let page = printed(&run([OsStr::new("check"), "--chain".as_ref(), chain.as_ref()]), 1);
         assert!(page.contains("NOT KNOWN") && page.contains("no OCSP answer"), "{page}");
+    }
+}
+
+/// An entry without certificates, and one whose certificates lead nowhere, keep none of the others back.
+#[test]
+fn what_cannot_be_asked_about_hides_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    for (_, bundle) in files().into_iter().filter(|(option, _)| *option == "--bundle") {
+        let mut entries: Vec<Value> = serde_json::from_slice(&std::fs::read(&bundle).unwrap()).unwrap();
+        let (out, bad, all) = (dir.path().join("out"), dir.path().join("bad"), dir.path().join("all"));
+        let whole = json(&request_of(("--bundle", &bundle), &out, &["--json"]), 0);
+        let mut unread = entries[0].clone();
+        unread["certificate"] = "!".into();
+        let mut unproven = entries[0].clone();
+        unproven["certificate"] = "".into();
+        let count = entries.len();
+        entries.extend([unread, unproven]);
+        std::fs::write(&bad, serde_json::to_vec(&entries).unwrap()).unwrap();
+        let output = request_of(("--bundle", &bad), &all, &["--json"]);
+        assert_eq!(
+            json(&output, 1)["requests"].as_array().map(Vec::len),
+            whole["requests"].as_array().map(Vec::len)
+        );
+        let lines = String::from_utf8(output.stderr).unwrap();
+        assert!(lines.contains(&format!("bad: device {count}: certificate: not base64")), "{lines}");
+        assert!(lines.contains(&format!("bad#{}: the chain does not hold", count + 1)), "{lines}");
+        let words = ["check", "--json", "--bundle"].map(OsStr::new).into_iter().chain([bad.as_os_str()]);
+        assert_eq!(json(&run(words), 1)["chains"].as_array().map(Vec::len), Some(count));
+        for folder in [out, all] {
+            std::fs::remove_dir_all(folder).unwrap();
+        }
     }
 }
 

@@ -5,6 +5,7 @@ use assay_gpu::rim::{Board, MAX_ANSWERS, RIM_NETWORK, Rim};
 use assay_validator::rim::{MAX_FILES, Reason, Refused, Unproven, load_dir};
 use assay_wire::{Envelope, Kind, Network, SigningKey};
 
+use crate::import::revocation;
 use crate::world::{Draft, World, meta};
 
 pub(crate) fn trust(key: &SigningKey) -> Trust {
@@ -123,27 +124,35 @@ fn a_file_may_name_its_board() {
 }
 
 #[test]
-fn answers_of_responders_come_with_every_rim() {
+fn answers_of_responders_come_with_the_rims_they_are_about() {
     let world = World::new();
     let dir = tempfile::tempdir().unwrap();
     let put = |name: &str, bytes: &[u8]| std::fs::write(dir.path().join(name), bytes).unwrap();
-    // "Try later" (RFC 6960 2.3): an answer, if one of no use.
+    // "Try later" (RFC 6960 2.3) is no answer, nor is one that was cut; one about someone else is nothing to this RIM.
     let later = [0x30, 3, 0x0a, 1, 3];
-    put("a.ocsp", &later);
+    let (about, elsewhere) = (revocation(&world), revocation(&World::new()));
+    put("a.ocsp", &about);
     put("b.xml", Draft::new().sign(&world).as_bytes());
     put("c.ocsp", &later[..4]);
+    put("e.ocsp", &elsewhere);
     let (rims, refused) = load_dir(dir.path(), &world.root.der, None).unwrap();
-    assert_eq!(rims[0].proof.ocsp, [later.to_vec().into()]);
+    assert_eq!(rims[0].proof.ocsp, [about.clone().into()]);
     let certificates: Vec<_> = rims[0].proof.certificates.iter().map(|der| der.to_vec()).collect();
     assert_eq!(certificates, world.chain());
     assert!(matches!(refused[..], [Refused { reason: Reason::Answer(_), .. }]), "{refused:?}");
+    put("c.ocsp", &later);
+    let (_, refused) = load_dir(dir.path(), &world.root.der, None).unwrap();
+    assert!(matches!(refused[..], [Refused { reason: Reason::Refusal(_), .. }]), "{refused:?}");
+    std::fs::remove_file(dir.path().join("c.ocsp")).unwrap();
     // As many as are taken, and no more.
-    for nth in 0..MAX_ANSWERS {
-        put(&format!("d{nth}"), &later);
+    for nth in 2..MAX_ANSWERS {
+        put(&format!("d{nth}"), &about);
     }
     let (rims, refused) = load_dir(dir.path(), &world.root.der, None).unwrap();
-    assert_eq!((rims[0].proof.ocsp.len(), rims[0].check()), (MAX_ANSWERS, Ok(())));
-    assert!(refused.iter().any(|one| matches!(one.reason, Reason::Answers)));
+    assert_eq!((rims[0].proof.ocsp.len(), refused.len()), (1, 0), "each once");
+    put("d-1", &elsewhere);
+    let (_, refused) = load_dir(dir.path(), &world.root.der, None).unwrap();
+    assert!(matches!(refused[..], [Refused { reason: Reason::Answers, .. }]), "{refused:?}");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use rcgen::SigningKey as _;
 use crate::folder::{seal, trust};
 use crate::responder::ocsp::{Answer, date, good, id_of, revoked, single};
 use crate::responder::{oid, seq, tlv};
-use crate::world::{Draft, Holder, World, meta, params};
+use crate::world::{Draft, Holder, World, meta, params, row};
 
 /// 2026-01-01.
 const AT: i64 = 1_767_225_600;
@@ -36,7 +36,7 @@ fn answer(world: &World, signer: &Holder, status: &[u8]) -> Vec<u8> {
     draft.sealed(&world.lower.key.sign(&draft.data()).unwrap())
 }
 
-fn revocation(world: &World) -> Vec<u8> {
+pub(crate) fn revocation(world: &World) -> Vec<u8> {
     answer(world, &world.leaf, &revoked("20251201000000Z", Some(1)))
 }
 
@@ -136,6 +136,54 @@ fn a_revocation_is_remembered_where_answers_are_kept() {
     assert_eq!(status(&[], None), Some(SignerStatus::Unchecked));
 }
 
+#[test]
+fn newer_answers_replace_what_was_written_before() {
+    let place = Place::new();
+    let document = place.document("1.1", &place.world.leaf);
+    let written =
+        |answers: &[Vec<u8>]| fs::read(place.import(&document, answers, None).written.unwrap()).unwrap();
+    let bare = written(&[]);
+    let answer = answer(&place.world, &place.world.leaf, &good());
+    assert_ne!(written(std::slice::from_ref(&answer)), bare);
+    assert_eq!(Shelf::open(&place.out, &place.trust()).unwrap().rims()[0].proof.ocsp, [answer.into()]);
+    assert_eq!(written(&[]), bare);
+}
+
+/// Two documents for one version that differ let no device pass: whoever imports the second is told.
+#[test]
+fn a_document_that_contradicts_an_earlier_one_is_named() {
+    let place = Place::new();
+    let first = place.document("1.1", &place.world.leaf);
+    let one = place.import(&first, &[], None);
+    assert_eq!((one.collides, place.import(&first, &[], None).collides), (vec![], vec![]));
+    let other =
+        Draft { meta: meta("1.1", "GPU", "GH100"), rows: vec![row("7", true, &[[9; 48]])], ..Draft::new() };
+    let second = place.dir.path().join("second.xml");
+    fs::write(&second, other.sign(&place.world)).unwrap();
+    assert_eq!(place.import(&second, &[], None).collides, [one.written.unwrap()]);
+    assert_eq!(
+        place.import(&place.document("2.2", &place.world.leaf), &[], None).collides,
+        [""; 0].map(PathBuf::from)
+    );
+}
+
+/// However many answers about others come along.
+#[test]
+fn no_answer_about_the_signer_is_left_out() {
+    let place = Place::new();
+    let document = place.document("1.1", &place.world.leaf);
+    let others: Vec<_> =
+        (0..70).map(|n| place.world.lower.below(params(&format!("other {n}"), None))).collect();
+    let mut answers: Vec<_> = others.iter().map(|other| answer(&place.world, other, &good())).collect();
+    let kept = place.import(&document, &answers, None);
+    assert_eq!(kept.signer, Some(SignerStatus::Unchecked));
+    let trusted = place.trust();
+    assert_eq!(Shelf::open(&place.out, &trusted).unwrap().rims()[0].proof.ocsp, []);
+    answers.push(revocation(&place.world));
+    let refused = place.import(&document, &answers, None);
+    assert_eq!((refused.signer, refused.written), (Some(SignerStatus::Revoked), None));
+}
+
 /// `verify --rims --ocsp`: documents and reduced forms count as they do for `verify-gpu`, with the answers given.
 #[test]
 fn a_verifier_of_files_takes_reference_values_and_answers() {
@@ -149,7 +197,7 @@ fn a_verifier_of_files_takes_reference_values_and_answers() {
         let sources = Sources { trust: file.clone(), ..Sources::default() };
         let mut verifier = Verifier::load(&sources).unwrap();
         verifier.trust = place.trust();
-        let refused = verifier.take_devices(Some(&place.out), answers, AT).unwrap();
+        let refused = verifier.take_devices(Some(&place.out), answers).unwrap();
         assert!(refused.len() == 1 && refused[0].file.ends_with("notes.txt"), "{refused:?}");
         assert_eq!(verifier.state.gpu_ocsp.len(), answers.len());
         let status = |rim: &Rim| (rim.version.clone(), SignerStatus::of(rim, AT, HoldPolicy::default()));

@@ -51,6 +51,8 @@ fn an_xml_declaration_says_utf_8() {
         "<?xml version=\"1.0\" encoding=\"latin1\"?>",
         "<?xml encoding=\"UTF-8\"?>",
         "<?xml version=\"1.0\" more=\"1\"?>",
+        "<?xml version=\"1.0\" encoding=\"UTF-8\" more=\"1\"?>",
+        "<?xml version=\"1.0\" encoding=\"UTF-16\" standalone=\"no\"?>",
         "<?xml version=\"1.0\" standalone=\"yes\" encoding=\"UTF-8\"?>",
         "<?xml ?>",
         &padded(129),

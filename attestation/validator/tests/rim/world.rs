@@ -110,6 +110,8 @@ pub struct Draft {
     pub reference: String,
     pub transforms: String,
     pub digest_method: String,
+    /// Anything more in `DigestValue`.
+    pub more_digest: String,
     /// Anything more in `SignedInfo`, such as a second reference.
     pub more_info: String,
     /// Anything more in `Signature`.
@@ -152,6 +154,7 @@ impl Draft {
             reference: "URI=\"\"".into(),
             transforms: algorithm("Transform", ENVELOPED) + &algorithm("Transform", C14N),
             digest_method: algorithm("DigestMethod", DIGEST),
+            more_digest: String::new(),
             more_info: String::new(),
             more_signature: String::new(),
             more_keys: String::new(),
@@ -187,7 +190,7 @@ impl Draft {
 
     fn info(&self, signed: &str) -> String {
         let Self { canonicalization, method, reference, transforms, digest_method, more_info, .. } = self;
-        let digest = Base64::encode_string(&Sha384::digest(signed));
+        let digest = format!("{}{}", self.more_digest, Base64::encode_string(&Sha384::digest(signed)));
         format!(
             "<ds:SignedInfo>{canonicalization}{method}<ds:Reference {reference}><ds:Transforms>{transforms}\
              </ds:Transforms>{digest_method}<ds:DigestValue>{digest}</ds:DigestValue></ds:Reference>{more_info}\

@@ -28,7 +28,7 @@ fn arguments_are_checked_first() {
         words([&"--bundle", &file, &"--time", &"yesterday"]),
         words([&"--bundle", &file, &"--trust", &file]),
         words([&"--report", &file, &"--chain", &file, &"--arch", &"maxwell"]),
-        words([&"--bundle", &file, &file]),
+        words([&"--bundle"]),
     ] {
         assert_eq!(code(&args), Some(2), "{args:?}");
     }
@@ -134,6 +134,25 @@ fn a_report_that_was_cut_or_made_up_is_a_device_whose_signature_fails() {
     }
 }
 
+/// Words that begin a file, or a digit that is missing, are named as what they are.
+#[test]
+fn text_that_is_no_hexadecimal_number_is_called_that() {
+    let files = Files::new();
+    let Some(case) = good_pair(&files) else { return };
+    let chain = case.path("chain").unwrap();
+    let text = std::fs::read_to_string(case.path("report").unwrap()).unwrap();
+    let text = text.trim();
+    for (name, bytes, why) in [
+        ("prefixed", format!("0x{text}"), "no hexadecimal digit at offset 1"),
+        ("marked", format!("\u{feff}{text}"), "no hexadecimal digit at offset 0"),
+        ("odd", text[..text.len() - 1].to_owned(), "an odd number of hexadecimal digits"),
+    ] {
+        let device = failed(&words([&"--report", &files.put(name, bytes), &"--chain", &chain]));
+        let reason = device["checks"]["signature"]["reason"].as_str().unwrap();
+        assert!(reason.contains(why), "{name}: {reason}");
+    }
+}
+
 #[test]
 fn files_that_say_nothing_are_still_a_device() {
     let files = Files::new();
@@ -216,7 +235,7 @@ fn another_devices_certificates_do_not_vouch_for_a_report() {
     let files = Files::new();
     let cases = crate::cases(&files);
     let pairs: Vec<&Case> = cases.iter().filter(|case| case.json.get("report").is_some()).collect();
-    for case in &pairs {
+    for case in pairs.iter().filter(|case| case.is_good()) {
         for other in pairs
             .iter()
             .filter(|other| other.json["expected"]["device_serial"] != case.json["expected"]["device_serial"])
@@ -241,6 +260,29 @@ fn reference_values_of_an_empty_folder_are_none() {
     let dir = tempfile::tempdir().unwrap();
     let (judged, code) = json(&[case.args, words([&"--rims", &dir.path()])].concat());
     assert_eq!((&judged["devices"][0]["checks"]["measurements"]["result"], code), (&Value::Null, Some(0)));
+}
+
+/// GPUs and switches come in files of their own: they are one machine all the same.
+#[test]
+fn several_bundles_are_one_set() {
+    let files = Files::new();
+    let entries = entries();
+    let put = |name: &str, entries: &[Value]| files.put(name, serde_json::to_vec(entries).unwrap());
+    for middle in 1..entries.len() {
+        let (front, back) = entries.split_at(middle);
+        let (front, back, all) = (put("front", front), put("back", back), put("all", &entries));
+        let together = json(&words([&"--bundle", &front, &back]));
+        assert!(together.0["topology"].is_object(), "{together:?}");
+        assert_eq!(together, json(&words([&"--bundle", &all])));
+        assert_eq!(together, json(&words([&"--bundle", &front, &"--bundle", &back])));
+        let page = String::from_utf8(verify_gpu(words([&"--bundle", &front, &back])).stdout).unwrap();
+        assert!(page.contains(&format!("front, {}: ", back.display())), "{page}");
+    }
+    let (many, none) = (vec![object!({}); 33], put("none", &[]));
+    let (one, two) = (put("one", &many), put("two", &many));
+    assert_eq!(json(&words([&"--bundle", &one])).0["devices"].as_array().map(Vec::len), Some(33));
+    assert!(refused(&words([&"--bundle", &one, &two])).contains("two: bundle: 66 devices"));
+    assert!(refused(&words([&"--bundle", &one, &none])).contains("none: bundle: 0 devices"));
 }
 
 /// A bundle's own words are not believed: another nonce than the report answers is a failed check.

@@ -53,12 +53,19 @@ impl Case {
         &self.json["expected"][key]
     }
 
+    /// Whether the report answers the nonce that its bundle states, if it comes in one.
+    fn answers_its_bundle(&self) -> bool {
+        let stated = &self.json["bundle_nonce"];
+        stated.is_null() || stated == self.expected("request_nonce")
+    }
+
     /// Whether every check that the case speaks of holds.
     fn is_good(&self) -> bool {
         let expected = self.json["expected"].as_object().unwrap();
         self.expected("signature") == true
             && self.expected("chain") == true
             && expected.values().all(|v| v != false)
+            && self.answers_its_bundle()
     }
 
     /// The bytes of its report.
@@ -111,16 +118,15 @@ fn good_pair(files: &Files) -> Option<Case> {
     cases(files).into_iter().find(|case| case.is_good() && case.json.get("report").is_some())
 }
 
-/// The entries of all bundles of the folder's cases.
+/// The entries of the folder's good cases that come in bundles, each device once.
 fn entries() -> Vec<Value> {
-    let (Some(folder), Some(file)) = (folder(), file()) else { return Vec::new() };
-    let names = file["cases"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .filter_map(|case| case["bundle"].as_str().map(str::to_owned));
-    let names: std::collections::BTreeSet<String> = names.collect();
-    let read = |name: String| std::fs::read(folder.join(name)).unwrap();
-    let lists = names.into_iter().map(|name| serde_json::from_slice::<Vec<Value>>(&read(name)).unwrap());
-    lists.flatten().collect()
+    let files = Files::new();
+    let mut seen = std::collections::BTreeSet::new();
+    let good = cases(&files).into_iter().filter(|case| case.is_good() && case.json.get("bundle").is_some());
+    let one = |case: Case| {
+        let bundle = std::fs::read(case.args[1].as_os_str()).unwrap();
+        let list: Vec<Value> = serde_json::from_slice(&bundle).unwrap();
+        list.into_iter().next().unwrap()
+    };
+    good.map(one).filter(|entry| seen.insert(entry["certificate"].to_string())).collect()
 }

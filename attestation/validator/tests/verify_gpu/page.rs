@@ -1,6 +1,7 @@
 //! The page for people: problems first, one row per device, no colours in a file.
 
-use assay_gpu::device::{Pdi, Roots, Topology};
+use assay_gpu::device::{Check, Pdi, Roots, Topology};
+use assay_gpu::rim::Verdict;
 use assay_validator::verify_gpu::{Asked, bundle, judge};
 
 use crate::{Files, cases, entries, verify_gpu, words};
@@ -16,7 +17,7 @@ fn every_case_has_its_row_and_problems_come_first() {
     let files = Files::new();
     for case in cases(&files) {
         let page = page(&case.args);
-        let serial = case.expected("device_serial").as_str().unwrap();
+        let serial = case.expected("device_serial").as_str().unwrap_or_default();
         let arch = case.json["arch"].as_str().unwrap();
         let row = page.lines().position(|line| line.contains(arch) && line.contains(serial)).unwrap();
         let failed = page.lines().position(|line| line.contains('✗'));
@@ -59,6 +60,23 @@ fn a_closed_set_shows_both_sides() {
     assert!(page.contains("  GPUs      4  0000000000000001 0000000000000002 "), "{page}");
     assert!(page.contains("  switches  4  00000000000000a0 "), "{page}");
     assert_eq!(judged.json()["topology"]["gpus"].as_array().unwrap().len(), 4);
+}
+
+/// What speaks against reference values at hand stands with the problems, also where nothing failed.
+#[test]
+fn a_revoked_signer_of_reference_values_is_a_problem() {
+    let Some(entry) = entries().into_iter().next() else { return };
+    let asked = Asked { nonce: None, at: 1_800_000_000, roots: &Roots::nvidia(), rims: &[] };
+    for (verdict, mark) in [(Verdict::Revoked, '!'), (Verdict::Hold, '!'), (Verdict::Expired, 'i')] {
+        let mut judged = judge(bundle(&serde_json::to_vec(&[&entry]).unwrap()).unwrap(), &asked);
+        let judgement = &mut judged.devices[0].judgement;
+        let comparison = judgement.comparison.as_mut().unwrap();
+        comparison.parts[0].verdict = verdict;
+        judgement.checks.measurements = Check::none(comparison.reason());
+        let page = judged.page("f", 0, false);
+        let lines: Vec<_> = page.lines().filter(|line| line.contains(" measurements ")).collect();
+        assert!(matches!(lines[..], [line] if line.trim_start().starts_with(mark)), "{verdict:?}: {page}");
+    }
 }
 
 #[test]

@@ -193,14 +193,15 @@ fn usable<'a>(
     }
     let single = only_single(basic, question)?;
     let is_final = matches!(status(single.status), OcspStatus::Revoked(_));
-    let responder = signed(response, basic, question, if is_final { basic.produced_at } else { terms.at })?;
-    match basic.extensions.unknown_critical.or(single.extensions.unknown_critical) {
-        Some(oid) => return Err(OcspFault::Extension(oid)),
-        None => begun(basic, single, terms)?,
-    }
+    // Before the signature, since of answers that are kept most are old.
+    begun(basic, single, terms)?;
     if !is_final {
         recent(single, terms)?;
     }
+    if let Some(oid) = basic.extensions.unknown_critical.or(single.extensions.unknown_critical) {
+        return Err(OcspFault::Extension(oid));
+    }
+    let responder = signed(response, basic, question, if is_final { basic.produced_at } else { terms.at })?;
     match nonce {
         NonceResult::Different => Err(OcspFault::NonceDiffers),
         NonceResult::Absent if terms.nonce_required => Err(OcspFault::NonceAbsent),
