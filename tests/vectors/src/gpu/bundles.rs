@@ -4,13 +4,13 @@
 //! `nonce` and `rims` (a folder or a list of files). What is expected stands in the entry itself or under `expected`, by the keys of the
 //! command's JSON.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use assay_gpu::device::Roots;
 use assay_validator::verify_gpu::{Asked, Entry, Judged, bundle, judge as judge_devices};
 use serde_json::{Map, Value};
 
-use super::{Case, REMARKS, compare, full, list, look_up, rims, time, word};
+use super::{Case, REMARKS, compare, full, list, look_up, missing, rims, time, word};
 use crate::{Folder, Sheet};
 
 /// Keys that name files.
@@ -22,14 +22,35 @@ const INPUT: [&str; 4] = ["name", "time", "nonce", "rims"];
 
 pub(super) fn judge(folder: &Folder, file: &Value, cases: &BTreeMap<&str, Case>, sheet: &mut Sheet) {
     for json in list(file, "bundles") {
-        let files = named(json, &FILES);
+        let keys = file_keys(folder, json);
+        let files = named(json, &keys);
         let name = word(json, "name").or_else(|| files.first().copied()).unwrap_or("unnamed bundle");
+        if files.is_empty() && named(json, &CASES).is_empty() {
+            sheet.holds(name, "file", false, "files or cases", "none is named");
+            continue;
+        }
         files.iter().for_each(|file| sheet.cover(file));
+        if missing(folder, &files.iter().copied().map(Some).collect::<Vec<_>>(), name, sheet) {
+            continue;
+        }
         match judged(folder, &files, json, cases) {
-            Ok(judged) => Set { name, judged: &judged, json: judged.json() }.expect(json.as_object(), sheet),
+            Ok(judged) => {
+                let set = Set { name, judged: &judged, json: judged.json(), inputs: &keys };
+                set.expect(json.as_object(), sheet);
+            }
             Err(error) => unreadable(name, json, &error, sheet),
         }
     }
+}
+
+/// The keys that name files: the usual ones, and any other whose texts are all names of files.
+fn file_keys<'a>(folder: &Folder, json: &'a Value) -> Vec<&'a str> {
+    let is_file = |key: &&str| {
+        let texts = named(json, &[key]);
+        FILES.contains(key)
+            || !texts.is_empty() && !INPUT.contains(key) && texts.iter().all(|text| folder.has(text))
+    };
+    json.as_object().into_iter().flatten().map(|(key, _)| key.as_str()).filter(is_file).collect()
 }
 
 /// What stands under some keys, as a text or a list of texts.
@@ -91,11 +112,14 @@ struct Set<'a> {
     name: &'a str,
     judged: &'a Judged,
     json: Value,
+    /// Keys that name its files.
+    inputs: &'a [&'a str],
 }
 
 impl Set<'_> {
     fn expect(&self, expected: Option<&Map<String, Value>>, sheet: &mut Sheet) {
-        for (key, value) in expected.into_iter().flatten().filter(|(key, _)| is_expectation(key)) {
+        let is_ours = |key: &str| is_expectation(key) && !self.inputs.contains(&key);
+        for (key, value) in expected.into_iter().flatten().filter(|(key, _)| is_ours(key)) {
             match (key.as_str(), value) {
                 ("expected", Value::Object(fields)) => self.expect(Some(fields), sheet),
                 ("devices", Value::Array(devices)) => self.devices(devices, sheet),
@@ -129,10 +153,25 @@ impl Set<'_> {
         }
     }
 
+    /// How many GPUs or switches the devices name, where none of these is among them.
+    fn named(&self, key: &str) -> Option<u64> {
+        let names = [("gpus", "gpu_pdis"), ("switches", "switch_pdis")];
+        let (_, fact) = names.into_iter().find(|(kind, _)| *kind == key)?;
+        let is_absent =
+            |topology: &Value| topology.get(key).and_then(Value::as_array).is_some_and(Vec::is_empty);
+        self.json.get("topology").filter(|topology| is_absent(topology))?;
+        let lists = list(&self.json, "devices").iter().filter_map(|device| look_up(device, fact)?.as_array());
+        let named: BTreeSet<&str> = lists.flatten().filter_map(Value::as_str).collect();
+        u64::try_from(named.len()).ok()
+    }
+
     /// A key of the whole, of the topology, or of every device.
     fn other(&self, key: &str, value: &Value, sheet: &mut Sheet) {
         let one = Map::from_iter([(key.to_owned(), value.clone())]);
         let topology = self.json.get("topology");
+        if value.as_u64().is_some_and(|count| self.named(key) == Some(count)) {
+            return sheet.same(self.name, key, value, value);
+        }
         if let Some(topology) = topology.filter(|topology| topology.get(key).is_some() && key != "result") {
             return compare(self.name, "topology.", Some(&one), topology, sheet);
         }
@@ -143,8 +182,16 @@ impl Set<'_> {
         if devices.is_empty() || !devices.iter().all(|device| look_up(device, key).is_some()) {
             return sheet.not_judged(self.name, key, "nothing in the JSON has this key");
         }
+        // What GPUs have and switches have not, or the other way round, is asked of those that have it.
+        let has = |device: &&Value| {
+            look_up(device, key).is_some_and(|seen| !seen.is_null() && *seen != Value::Array(Vec::new()))
+        };
+        let is_switch = |device: &Value| look_up(device, "architecture") == Some(&Value::from("LS10"));
+        let kinds: Vec<bool> = devices.iter().filter(has).map(is_switch).collect();
         for (nth, device) in devices.iter().enumerate() {
-            compare(self.name, &format!("devices[{nth}]."), Some(&one), device, sheet);
+            if kinds.is_empty() || kinds.contains(&is_switch(device)) {
+                compare(self.name, &format!("devices[{nth}]."), Some(&one), device, sheet);
+            }
         }
     }
 }

@@ -9,7 +9,7 @@ use assay_validator::rim::{Examined, examine, load_document};
 use assay_x509::Seconds;
 use serde_json::Value;
 
-use super::{Case, full, list, look_up, seconds, time, word};
+use super::{Case, REMARKS, full, list, look_up, means, seconds, time, word};
 use crate::{Folder, Sheet};
 
 /// Bytes between two that are changed, each in a run of its own.
@@ -34,17 +34,16 @@ pub(super) fn judge(folder: &Folder, file: &Value, sheet: &mut Sheet) {
         match examine(&bytes, Roots::nvidia().rim()) {
             Ok(examined) => Document { name, bytes: &bytes, examined }.judge(json, expected, sheet),
             Err(error) => {
-                for key in ["signature", "chain"] {
-                    let wanted = expected.get(key);
-                    sheet.holds(name, key, wanted == Some(&Value::Bool(false)), &said(wanted), full(&error));
+                let refused = |key| expected.get(key) == Some(&Value::Bool(false));
+                let said = |key| expected.get(key).map(ToString::to_string).unwrap_or_default();
+                sheet.holds(name, "signature", refused("signature"), &said("signature"), full(&error));
+                match refused("chain") {
+                    true => sheet.holds(name, "chain", true, &said("chain"), full(&error)),
+                    false => sheet.not_judged(name, "chain", "a document of another form is not read"),
                 }
             }
         }
     }
-}
-
-fn said(value: Option<&Value>) -> String {
-    value.map(ToString::to_string).unwrap_or_default()
 }
 
 /// A document and what was found out about it.
@@ -59,7 +58,7 @@ impl Document<'_> {
         let Self { name, examined, .. } = &self;
         for (key, value) in expected.as_object().into_iter().flatten() {
             let seen = match key.as_str() {
-                "why" | "note" => continue,
+                remark if REMARKS.contains(&remark) => continue,
                 "signature" => outcome(&examined.signature),
                 "chain" => outcome(&examined.chain),
                 "time" | "valid" => (time(json).is_ok_and(|at| examined.in_force(at)), String::new()),
@@ -146,27 +145,41 @@ fn read(folder: &Folder, file: &str) -> Result<Option<Rim>, String> {
 
 pub(super) fn measurements(folder: &Folder, file: &Value, cases: &BTreeMap<&str, Case>, sheet: &mut Sheet) {
     for json in list(file, "measurements") {
-        let (name, rim) = (word(json, "case").unwrap_or("unnamed"), word(json, "rim").unwrap_or("unnamed"));
+        let name = word(json, "case").unwrap_or("unnamed");
+        let names = ["rim", "rims"].into_iter().find_map(|key| json.get(key));
+        let rim =
+            names.and_then(|names| names.as_str().or_else(|| names.get(0)?.as_str())).unwrap_or("unnamed");
         let Some(case) = cases.get(name) else {
             sheet.not_judged(name, rim, "no case has this name");
             continue;
         };
-        let listed = list(file, "rims").iter().find(|entry| word(entry, "file") == Some(rim));
-        // Reference values end with their signer's certificate; the entry's own time comes first.
-        let asked = if word(json, "time").is_some() { Some(json) } else { listed };
-        let compared = match (named(folder, json.get("rim")), asked.map_or_else(|| time(&Value::Null), time))
-        {
-            (Ok(rims), Ok(at)) if !rims.is_empty() => Compared { name, rim, case, rims, at },
-            (Err(error), _) | (_, Err(error)) => {
-                sheet.holds(name, rim, false, "readable", error);
-                continue;
-            }
-            _ => {
-                sheet.holds(name, rim, false, "signed reference values", "none that hold");
-                continue;
-            }
-        };
-        compared.judge(json, sheet);
+        let compared = named(folder, names).and_then(|rims| {
+            let at = instant(file, json, &rims)?;
+            Ok(Compared { name, rim, case, rims, at })
+        });
+        match compared {
+            Ok(compared) if !compared.rims.is_empty() => compared.judge(json, sheet),
+            Ok(_) => sheet.holds(name, rim, false, "signed reference values", "none that hold"),
+            Err(error) => sheet.holds(name, rim, false, "readable", error),
+        }
+    }
+}
+
+/// When to compare: at the entry's own time, at that of a file it names, or when the reference values came into force.
+fn instant(file: &Value, json: &Value, rims: &[Rim]) -> Result<Seconds, String> {
+    let is_named = |entry: &&Value| {
+        let name = entry.get("file");
+        ["rim", "rims"].into_iter().filter_map(|key| json.get(key)).any(|names| {
+            Some(names) == name
+                || names.as_array().is_some_and(|names| names.iter().any(|one| Some(one) == name))
+        })
+    };
+    let listed = list(file, "rims").iter().filter(is_named);
+    let dated = [json].into_iter().chain(listed).find(|entry| word(entry, "time").is_some());
+    match (dated, rims.iter().map(|rim| rim.not_before).max()) {
+        (Some(entry), _) => time(entry),
+        (None, Some(first)) => Ok(first),
+        (None, None) => time(&Value::Null),
     }
 }
 
@@ -192,7 +205,11 @@ impl Compared<'_> {
         for (key, expected) in json.as_object().into_iter().flatten() {
             let check_name = format!("{} {key}", self.rim);
             match (key.as_str(), seen(&comparison, key), check.get(key)) {
-                ("case" | "rim" | "time" | "why" | "note", ..) => {}
+                ("case" | "rim" | "rims" | "time", ..) => {}
+                (remark, ..) if REMARKS.contains(&remark) => {}
+                (_, Some(seen), _) if means(expected, &seen) => {
+                    sheet.same(self.name, &check_name, expected, expected);
+                }
                 (_, Some(seen), _) => sheet.same(self.name, &check_name, expected, seen),
                 (_, None, Some(seen)) => sheet.same(self.name, &check_name, expected, seen),
                 _ => sheet.not_judged(self.name, &check_name, "no rule reads this key"),
