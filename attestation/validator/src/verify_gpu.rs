@@ -33,6 +33,8 @@ pub struct Asked<'a> {
     pub roots: &'a Roots,
     /// Reference values whose signatures were checked.
     pub rims: &'a [Rim],
+    /// In which chains a certificate on hold passes.
+    pub hold: HoldPolicy,
 }
 
 /// What came of one device.
@@ -69,8 +71,8 @@ impl Judged {
 /// Checks every device, and several as a set.
 #[must_use]
 pub fn judge(entries: Vec<Entry>, asked: &Asked<'_>) -> Judged {
-    let Asked { nonce, at, roots, rims } = *asked;
-    let expect = Expectation { nonce, at, roots, rims, hold: HoldPolicy::default() };
+    let Asked { nonce, at, roots, rims, hold } = *asked;
+    let expect = Expectation { nonce, at, roots, rims, hold };
     let one = |entry: Entry| {
         let mut judgement = verify(&entry.evidence, &expect);
         stated(entry.nonce, &mut judgement);

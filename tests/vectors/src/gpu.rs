@@ -10,7 +10,7 @@ mod rims;
 use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use assay_gpu::device::{Architecture, DeviceChain, Report, Roots};
+use assay_gpu::device::{Architecture, DeviceChain, HoldPolicy, Report, Roots};
 use assay_gpu::rim::Rim;
 use assay_validator::civil;
 use assay_validator::verify_gpu::{Asked, Entry, Judged, bundle, judge as judge_devices, pair};
@@ -147,7 +147,8 @@ impl Case {
 
     /// What the command says of it, against these reference values.
     fn judged(&self, nonce: Option<[u8; 32]>, rims: &[Rim], at: Seconds) -> Judged {
-        judge_devices(vec![self.entry.clone()], &Asked { nonce, at, roots: &Roots::nvidia(), rims })
+        let (roots, hold) = (&Roots::nvidia(), HoldPolicy::default());
+        judge_devices(vec![self.entry.clone()], &Asked { nonce, at, roots, rims, hold })
     }
 
     fn judge(&self, name: &str, json: &Value, sheet: &mut Sheet) {

@@ -5,7 +5,7 @@ use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use assay_gpu::bundle::{BundleError, MAX_BUNDLE, MAX_DEVICES};
-use assay_gpu::device::{Architecture, Roots};
+use assay_gpu::device::{Architecture, HoldPolicy, Roots};
 use assay_gpu::rim::Rim;
 use assay_x509::Seconds;
 use clap::{Args, ValueEnum};
@@ -52,6 +52,9 @@ pub(crate) struct VerifyGpuArgs {
     /// Keep good OCSP responses in this folder and use those that are kept until they end.
     #[arg(long, value_name = "DIR")]
     cache: Option<PathBuf>,
+    /// Let certificates on hold pass in chains of devices, or of those who signed reference values: each in no others.
+    #[arg(long, value_name = "WHOSE")]
+    allow_hold: Vec<Whose>,
     /// Whose reduced reference values count: those of the validators in this trust file.
     #[arg(long, value_name = "FILE", requires = "rims")]
     trust: Option<PathBuf>,
@@ -69,6 +72,18 @@ enum Arch {
     Hopper,
     Blackwell,
     Ls10,
+}
+
+/// Whose chains a hold may be in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Whose {
+    Device,
+    Rim,
+}
+
+/// In which chains a hold passes, by the words of the command line.
+fn hold(allowed: &[Whose]) -> HoldPolicy {
+    HoldPolicy { device: allowed.contains(&Whose::Device), rim: allowed.contains(&Whose::Rim) }
 }
 
 impl From<Arch> for Architecture {
@@ -113,7 +128,8 @@ fn judged(args: &VerifyGpuArgs) -> Result<Result<(Judged, u64), Undecodable>, Er
     for entry in &mut entries {
         attach(&mut entry.evidence, &ocsp, cache.as_ref(), (&roots, at))?;
     }
-    let mut judged = judge(entries, &Asked { nonce, at, roots: &roots, rims: &rims });
+    let hold = hold(&args.allow_hold);
+    let mut judged = judge(entries, &Asked { nonce, at, roots: &roots, rims: &rims, hold });
     judged.refused = refused;
     Ok(Ok((judged, at_ms)))
 }
@@ -177,4 +193,18 @@ fn undecodable(args: &VerifyGpuArgs, file: &Path, error: &dyn StdError) -> Resul
         print_json(&json!({ "schema": 1, "devices": [], "error": text::plain(&chain(error)) }))?;
     }
     cli::undecodable(file, error)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hold_passes_where_it_was_allowed_and_nowhere_else() {
+        let of = |device, rim| HoldPolicy { device, rim };
+        assert_eq!(hold(&[]), of(false, false));
+        assert_eq!(hold(&[Whose::Device]), of(true, false));
+        assert_eq!(hold(&[Whose::Rim]), of(false, true));
+        assert_eq!(hold(&[Whose::Rim, Whose::Device, Whose::Rim]), of(true, true));
+    }
 }

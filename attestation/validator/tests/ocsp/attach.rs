@@ -4,6 +4,7 @@ use assay_gpu::device::{Architecture, DeviceEvidence, Expectation, HoldPolicy, R
 use assay_gpu::rim::{Rim, RimKind, SignerProof, SignerStatus};
 use assay_validator::error::Error;
 use assay_validator::ocsp::{Cache, attach, attach_to_rims, keep_brought};
+use assay_validator::verify_gpu::{Asked, Entry, judge};
 use assay_wire::Digest;
 use assay_x509::Certificate;
 use p384::ecdsa::DerSignature;
@@ -55,6 +56,21 @@ fn answers_at_hand_come_before_those_of_the_evidence() {
     let mut evidence = DeviceEvidence { ocsp: crowd, ..device().evidence() };
     attach(&mut evidence, &all_good(), None, (&roots(), NOW)).unwrap();
     assert_eq!(revocation(&evidence), Some(true));
+}
+
+/// `--allow-hold device`, and not `rim`.
+#[test]
+fn a_device_on_hold_passes_only_where_that_is_allowed() {
+    let mut answers = all_good();
+    answers[1] = answer(2, &revoked("20251201000000Z", Some(6)), 30);
+    let passes = |hold: HoldPolicy| {
+        let evidence = DeviceEvidence { ocsp: answers.clone(), ..device().evidence() };
+        let entry = Entry { evidence, architecture: None, nonce: None, faults: vec![] };
+        let roots = roots();
+        judge(vec![entry], &Asked { nonce: Some(NONCE), at: NOW, roots: &roots, rims: &[], hold }).is_good()
+    };
+    let of = |device, rim| HoldPolicy { device, rim };
+    assert_eq!([of(false, false), of(false, true), of(true, false)].map(passes), [false, false, true]);
 }
 
 #[test]

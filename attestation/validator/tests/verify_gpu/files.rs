@@ -29,6 +29,7 @@ fn arguments_are_checked_first() {
         words([&"--bundle", &file, &"--trust", &file]),
         words([&"--report", &file, &"--chain", &file, &"--arch", &"maxwell"]),
         words([&"--bundle"]),
+        words([&"--bundle", &file, &"--allow-hold", &"switch"]),
     ] {
         assert_eq!(code(&args), Some(2), "{args:?}");
     }

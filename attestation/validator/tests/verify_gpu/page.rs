@@ -1,6 +1,6 @@
 //! The page for people: problems first, one row per device, no colours in a file.
 
-use assay_gpu::device::{Check, Pdi, Roots, Topology};
+use assay_gpu::device::{Check, HoldPolicy, Pdi, Roots, Topology};
 use assay_gpu::rim::Verdict;
 use assay_validator::verify_gpu::{Asked, bundle, judge};
 
@@ -37,7 +37,13 @@ fn lines_are_said_once_and_colours_are_ours() {
         return;
     }
     let devices = bundle(&serde_json::to_vec(&entries).unwrap()).unwrap();
-    let asked = Asked { nonce: None, at: 1_800_000_000, roots: &Roots::nvidia(), rims: &[] };
+    let asked = Asked {
+        nonce: None,
+        at: 1_800_000_000,
+        roots: &Roots::nvidia(),
+        rims: &[],
+        hold: HoldPolicy::default(),
+    };
     let judged = judge(devices, &asked);
     let plain = judged.page("f\u{1b}[2J", 0, false);
     assert!(plain.starts_with("f\u{fffd}[2J: "), "{plain}");
@@ -50,7 +56,10 @@ fn lines_are_said_once_and_colours_are_ours() {
 /// A set that is whole, by what its devices say; what they say is made up here.
 #[test]
 fn a_closed_set_shows_both_sides() {
-    let mut judged = judge(Vec::new(), &Asked { nonce: None, at: 0, roots: &Roots::nvidia(), rims: &[] });
+    let mut judged = judge(
+        Vec::new(),
+        &Asked { nonce: None, at: 0, roots: &Roots::nvidia(), rims: &[], hold: HoldPolicy::default() },
+    );
     assert!(!judged.is_good(), "nothing was proven");
     let side = |first: u64| (first..first + 4).map(Pdi).collect::<Vec<_>>();
     judged.topology =
@@ -66,7 +75,13 @@ fn a_closed_set_shows_both_sides() {
 #[test]
 fn a_revoked_signer_of_reference_values_is_a_problem() {
     let Some(entry) = entries().into_iter().next() else { return };
-    let asked = Asked { nonce: None, at: 1_800_000_000, roots: &Roots::nvidia(), rims: &[] };
+    let asked = Asked {
+        nonce: None,
+        at: 1_800_000_000,
+        roots: &Roots::nvidia(),
+        rims: &[],
+        hold: HoldPolicy::default(),
+    };
     for (verdict, mark) in [(Verdict::Revoked, '!'), (Verdict::Hold, '!'), (Verdict::Expired, 'i')] {
         let mut judged = judge(bundle(&serde_json::to_vec(&[&entry]).unwrap()).unwrap(), &asked);
         let judgement = &mut judged.devices[0].judgement;

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use assay_gpu::device::Roots;
+use assay_gpu::device::{HoldPolicy, Roots};
 use assay_validator::verify_gpu::{Asked, Entry, Judged, bundle, judge as judge_devices};
 use serde_json::{Map, Value};
 
@@ -84,7 +84,8 @@ fn judged(
         let bytes = hex::decode(text).ok().and_then(|bytes| bytes.try_into().ok());
         bytes.ok_or_else(|| format!("no nonce: {text}"))
     });
-    Ok(judge_devices(entries, &Asked { nonce: nonce.transpose()?, at, roots: &Roots::nvidia(), rims: &rims }))
+    let (nonce, roots, hold) = (nonce.transpose()?, &Roots::nvidia(), HoldPolicy::default());
+    Ok(judge_devices(entries, &Asked { nonce, at, roots, rims: &rims, hold }))
 }
 
 /// A bundle that can't be read is as good as one whose every check fails.
