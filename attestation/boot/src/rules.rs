@@ -77,13 +77,14 @@ impl EventLog {
     #[must_use]
     pub fn violations(&self) -> Vec<Violation> {
         let banks = self.carried();
+        let separators = Separators::of(&banks);
         let mut separated = [false; 8];
         let mut violations = Vec::new();
         for (index, event) in self.events.iter().enumerate() {
             let done = usize::try_from(event.pcr).ok().and_then(|pcr| separated.get_mut(pcr));
             let rules = match done {
                 _ if !event.is_extended() => no_action(event),
-                Some(done) => judge(event, &banks, done),
+                Some(done) => judge(event, &separators, done),
                 None => Rules { data: altered_data(event, &banks), ..Rules::default() },
             };
             let broken = [rules.separator, rules.order, rules.data].into_iter().flatten();
@@ -111,9 +112,10 @@ fn no_action(event: &Event) -> Rules {
 }
 
 /// Judges an event of PCRs 0 to 7; `separated` tells and learns whether the separator has come.
-fn judge(event: &Event, banks: &[HashAlg], separated: &mut bool) -> Rules {
+fn judge(event: &Event, separators: &Separators<'_>, separated: &mut bool) -> Rules {
+    let banks = separators.banks;
     let by_type = event.kind == EV_SEPARATOR;
-    if by_type || has_separator_digest(event, banks) {
+    if by_type || separators.has(event) {
         let repeated = std::mem::replace(separated, true).then_some(Rule::SeparatorRepeated);
         let disguised = (!by_type).then_some(Rule::SeparatorDisguised);
         return Rules {
@@ -145,8 +147,24 @@ fn separator(event: &Event, banks: &[HashAlg]) -> Option<Rule> {
     }
 }
 
-fn has_separator_digest(event: &Event, banks: &[HashAlg]) -> bool {
-    DONE.iter().chain([&FAILED]).any(|data| has_digest(event, banks, data))
+/// What separators' data hash to in the banks of a log.
+struct Separators<'a> {
+    banks: &'a [HashAlg],
+    /// For each data, one for each bank.
+    digests: Vec<Vec<Option<Vec<u8>>>>,
+}
+
+impl<'a> Separators<'a> {
+    fn of(banks: &'a [HashAlg]) -> Self {
+        let hashes = |data: &[u8; 4]| banks.iter().map(|alg| alg.hash(&[data])).collect();
+        Self { banks, digests: DONE.iter().chain([&FAILED]).map(hashes).collect() }
+    }
+
+    /// Whether an event has the digests of one data in all banks.
+    fn has(&self, event: &Event) -> bool {
+        let equal = |(alg, digest): (&HashAlg, &Option<Vec<u8>>)| digest.as_deref() == event.digest(*alg);
+        !self.banks.is_empty() && self.digests.iter().any(|digests| self.banks.iter().zip(digests).all(equal))
+    }
 }
 
 fn has_digest(event: &Event, banks: &[HashAlg], data: &[u8]) -> bool {
