@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use crate::authorities::ocsp::{AT, Answer, by_name, date, delegate, good, listed, revoked, single, unknown};
 use crate::authorities::{Draft, basic, key, usage};
 use assay_gpu::device::{
-    Asking, ChainKind, DeviceChain, HoldPolicy, Revocation, Roots, asked, crowded, judge_device,
+    Asking, ChainKind, DeviceChain, HoldPolicy, Revocation, Roots, about, asked, crowded, judge_device,
     judge_revocation, judge_rim, responder_url,
 };
 use assay_x509::{Certificate, NonceResult, OcspStatus, OcspTerms};
@@ -248,6 +248,15 @@ fn more_answers_about_a_certificate_than_are_judged_are_told() {
     answers.push(answer(2, &revoked("20240601000000Z", Some(1)), 8));
     assert_eq!(crowded(ChainKind::Device, &chain(), &answers), Some(2));
     assert_eq!(crowded(ChainKind::Device, &chain()[4..], &answers), None);
+}
+
+/// Of a device's leaf nobody is asked, of a signer's leaf the responder is.
+#[test]
+fn answers_are_about_a_chain_or_not() {
+    let all = [all_good(0), all_good(2), vec![b"no answer".to_vec()]].concat();
+    let of = |kind| about(kind, &chain(), &all).into_iter().cloned().collect::<Vec<_>>();
+    assert_eq!((of(ChainKind::Rim), of(ChainKind::Device)), (all_good(0), all_good(1)));
+    assert!(about(ChainKind::Rim, &chain()[3..], &all_good(0)[..3]).is_empty());
 }
 
 /// nextUpdate is long past, and there is no newer answer, or one that says good.
